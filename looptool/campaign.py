@@ -1,0 +1,166 @@
+"""A campaign: one configuration, a chain of iterations, and which of them are complete.
+
+    <root>/campaigns/<name>/campaign.json                      the configuration
+    <root>/campaigns/<name>/iterations/0001/iteration.json     what iteration 1 ended with
+
+An iteration is complete when its record exists and continues the record before it: after a change that
+re-made iteration 1, an old record of iteration 2 no longer counts.
+"""
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from looptool.artifacts import (
+    MANIFEST,
+    ArtifactRef,
+    CheckpointRef,
+    Manifest,
+    Store,
+    artifact_key,
+    check_name,
+)
+from looptool.config import LoopConfig
+from looptool.errors import ArtifactCorrupt, CampaignError, shorten
+from looptool.records import JsonObject, Record
+
+R = TypeVar("R", bound=Record)
+
+OPERATIONAL = {
+    "store",
+    "stop",
+    "teacher.max_concurrency",
+    "teacher.timeout_s",
+    "teacher.attempts",
+    "teacher.api_key_env",
+    "teacher.price_in",
+    "teacher.price_out",
+    "teacher.budget_usd",
+    "train.timeout_s",
+    "train.threads",
+}
+"""Settings that change how a campaign runs but not what it computes: free to change at any time."""
+
+
+class IterationRecord(Record):
+    """What one iteration ended with: the state that the next one starts from."""
+
+    iteration: int
+    previous: str
+    """`state` of the iteration before; empty for the first."""
+    dataset: ArtifactRef
+    """D_j, table `samples`."""
+    checkpoint: CheckpointRef
+    """M_j."""
+    next_dataset: ArtifactRef
+    """D_{j+1}, table `samples`."""
+    scores: ArtifactRef
+    """Held-out accuracy of M_j."""
+    finished_at: str
+    summary: JsonObject
+    """The figures of the report's table."""
+
+    @property
+    def state(self) -> str:
+        """Digest of what the next iteration builds on."""
+        return artifact_key("state", self.next_dataset.digest, self.checkpoint.digest)
+
+
+def computed_settings(config: LoopConfig) -> JsonObject:
+    """The settings that decide the results, flat: dotted key -> value."""
+    flat: JsonObject = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if prefix in OPERATIONAL:
+            return
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, inner)
+        else:
+            flat[prefix] = value
+
+    walk("", config.model_dump(mode="json", by_alias=True))
+    return flat
+
+
+class CampaignFile(Record):
+    """campaign.json."""
+
+    name: str
+    settings: JsonObject
+
+
+class Campaign:
+    """The recorded state of one campaign on a store."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self.name = check_name(name, "campaign")
+
+    def folder(self, iteration: int) -> str:
+        """Folder of an iteration's artifacts; iteration 0 is the seed phase."""
+        return f"campaigns/{self.name}/iterations/{iteration:04d}"
+
+    def adopt(self, config: LoopConfig, accept_change: bool = False) -> None:
+        """Bind the campaign to a configuration.
+
+        Raises CampaignError if it already has another one and the change was not accepted.
+        """
+        path = self.store.path("campaigns", self.name, "campaign.json")
+        wanted = computed_settings(config)
+        body = CampaignFile(name=self.name, settings=wanted).model_dump_json(indent=1).encode()
+        if self.store.create(path, body):
+            return
+        known = self._read(path, CampaignFile).settings
+        changed = sorted(k for k in known.keys() | wanted.keys() if known.get(k) != wanted.get(k))
+        if not changed:
+            return
+        if not accept_change:
+            shown = ", ".join(
+                f"{k}: {shorten(known.get(k), 30)} -> {shorten(wanted.get(k), 30)}"
+                for k in changed[:5]
+            )
+            raise CampaignError(
+                f"campaign {self.name} exists with another configuration ({shown}"
+                f"{', …' if len(changed) > 5 else ''}); choose another campaign name, or pass "
+                "accept_config_change=true to re-run the changed stages and those after them"
+            )
+        self.store.put(path, body)
+
+    def record(self, iteration: int) -> IterationRecord | None:
+        """The record of an iteration, or None; it may no longer continue the one before."""
+        path = self.store.path(self.folder(iteration), "iteration.json")
+        if self.store.get(path) is None:
+            return None
+        return self._read(path, IterationRecord)
+
+    def complete(self) -> list[IterationRecord]:
+        """Records of the complete iterations, the unbroken chain from the first."""
+        chain: list[IterationRecord] = []
+        while True:
+            record = self.record(len(chain) + 1)
+            if record is None or record.previous != (chain[-1].state if chain else ""):
+                return chain
+            chain.append(record)
+
+    def spent_usd(self) -> float:
+        """What the teacher has cost in all committed stages, US dollars."""
+        pattern = self.store.path("campaigns", self.name, "iterations", "*", "*", "*", MANIFEST)
+        spent = 0.0
+        for path in self.store.fs.glob(pattern):
+            teacher = self._read(str(path), Manifest).stats.get("teacher", [])
+            for usage in teacher if isinstance(teacher, list) else [teacher]:
+                spent += sum(float(stage["cost_usd"]) for stage in usage.values())
+        return spent
+
+    def finish(self, record: IterationRecord) -> None:
+        """Store the record of an iteration, replacing an older one."""
+        path = self.store.path(self.folder(record.iteration), "iteration.json")
+        self.store.put(path, record.model_dump_json(indent=1).encode())
+
+    def _read(self, path: str, model: type[R]) -> R:
+        data = self.store.get(path)
+        try:
+            return model.model_validate_json(data or b"")
+        except ValidationError as exc:
+            raise ArtifactCorrupt(f"{path} is not readable: {shorten(exc, 200)}") from exc

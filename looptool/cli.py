@@ -1,0 +1,118 @@
+"""The command line: thin, everything it does is in the library."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from looptool.artifacts import Store
+from looptool.campaign import Campaign
+from looptool.config import SimulatorConfig, ToolSource, load_profile
+from looptool.errors import LoopToolError
+from looptool.records import canonical_json
+from looptool.seed import collect_tools
+from looptool.simulator import serve
+
+app = typer.Typer(
+    name="looptool",
+    help="Train small models to call tools, by letting the data and the model improve each other.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+
+class Format(StrEnum):
+    """Formats of tool documents."""
+
+    json = "json"
+    openapi = "openapi"
+
+
+def fail(error: LoopToolError) -> typer.Exit:
+    """Print an error as one line and give the exit status 1."""
+    err.print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
+    return typer.Exit(1)
+
+
+@app.command("import-tools")
+def import_tools(
+    source: Annotated[str, typer.Argument(help="Path or URL of a tool document.")],
+    format_: Annotated[Format, typer.Option("--format", help="Kind of document.")] = Format.openapi,
+    output: Annotated[Path | None, typer.Option("-o", help="Write the tools as JSON here.")] = None,
+) -> None:
+    """Read the tools of a document and show them.
+
+    Example: looptool import-tools openapi.json -o tools.json
+    """
+    try:
+        found = collect_tools([ToolSource(format=format_.value, location=source)])
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if output:
+        output.write_text(canonical_json([tool.as_openai() for tool in found.tools]) + "\n")
+    table = Table("tool", "parameters", "description", title=f"{len(found.tools)} tools")
+    for tool in found.tools:
+        names = ", ".join(tool.parameters.get("properties", {}))
+        table.add_row(escape(tool.name), escape(names[:60]), escape(tool.description[:60]))
+    out.print(table)
+    for rejection in found.rejections:
+        err.print(f"rejected {escape(rejection.row_id)}: {escape(rejection.detail)}")
+
+
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(help="TCP port to listen on.")] = 8009,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    profile: Annotated[
+        Path | None, typer.Option(help="Take [teacher.simulator] from this profile.")
+    ] = None,
+) -> None:
+    """Serve the scripted teacher as an OpenAI-compatible endpoint.
+
+    Example: looptool simulate --profile deployments/laptop.toml, then set
+    [teacher] base_url = "http://127.0.0.1:8009/v1"
+    """
+    try:
+        config = load_profile(profile).teacher.simulator if profile else SimulatorConfig()
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    out.print(f"scripted teacher at http://{host}:{port}/v1 (models: scripted, scripted-expert)")
+    serve(config, host, port)
+
+
+@app.command()
+def status(
+    campaign: Annotated[str, typer.Argument(help="Name of the campaign.")],
+    root: Annotated[str, typer.Option(help="Root of the store.")] = "lake",
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Show the complete iterations of a campaign and what they brought.
+
+    Example: looptool status demo
+    """
+    try:
+        records = Campaign(Store(root), campaign).complete()
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        typer.echo(canonical_json([record.model_dump(mode="json") for record in records]))
+        return
+    if not records:
+        err.print(f"campaign {escape(campaign)} has no complete iteration below {escape(root)}")
+        raise typer.Exit(1)
+    table = Table("", *(f"iteration {record.iteration}" for record in records))
+    names = list(dict.fromkeys(n for record in records for n in record.summary["table"]))
+    for name in names:
+        table.add_row(name, *(record.summary["table"].get(name, "") for record in records))
+    out.print(table)
+
+
+if __name__ == "__main__":
+    app()

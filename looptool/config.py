@@ -1,0 +1,348 @@
+"""The configuration of a campaign: one frozen model per stage, read from a TOML profile.
+
+Defaults are the paper's values where it gives one (method, sections 2-7). A section is also the part of
+a stage's cache key that the user controls, so that changing `[judge]` re-runs the judge and what comes
+after it, and nothing before. Secrets are never here: a profile names the environment variable.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from looptool.errors import ConfigError, shorten
+from looptool.records import Kind
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys, docstrings as descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class NoiseConfig(Section):
+    """Faults of the scripted teacher; rates are shares 0..1, drawn from a seed and the request."""
+
+    wrong_label_rate: float = Field(0.0, ge=0, le=1)
+    """Assistant turns with a wrong answer. Systematic: asked again, it errs again."""
+    wrong_verdict_rate: float = Field(0.0, ge=0, le=1)
+    """Judge replies with one of the three other verdicts."""
+    wrong_review_rate: float = Field(0.0, ge=0, le=1)
+    """Reviews that pass a bad step or fail a good one."""
+    malformed_rate: float = Field(0.0, ge=0, le=1)
+    """Replies that are not the JSON asked for; a repeated request may succeed."""
+    http_error_rate: float = Field(0.0, ge=0, le=1)
+    """Requests answered 429 or 503 with Retry-After."""
+    cut_rate: float = Field(0.0, ge=0, le=1)
+    """Connections cut in the middle of the answer."""
+    slow_rate: float = Field(0.0, ge=0, le=1)
+    """Requests answered only after `slow_s`."""
+    slow_s: float = Field(1.0, ge=0)
+    """Delay of a slow answer, seconds."""
+    latency_s: float = Field(0.0, ge=0)
+    """Delay of every answer, seconds."""
+
+
+class SimulatorConfig(Section):
+    """The scripted teacher that stands in for an LLM on machines without one."""
+
+    seed: int = 0
+    """Seed of its noise and of its choices."""
+    noise: NoiseConfig = NoiseConfig()
+
+
+class TeacherConfig(Section):
+    """The model that writes dialogues, reviews, judges and expands."""
+
+    base_url: str = "simulator"
+    """`simulator` for the scripted teacher in process, or the URL of an OpenAI-compatible endpoint."""
+    model: str = "scripted"
+    """Model name sent with each request (`scripted` and `scripted-expert` for the simulator)."""
+    api_key_env: str = "LOOPTOOL_TEACHER_API_KEY"
+    """Name of the environment variable that holds the key; the key itself is never configuration."""
+    max_concurrency: int = Field(32, ge=1)
+    """Requests in flight at once, at most."""
+    timeout_s: float = Field(120.0, gt=0)
+    """Deadline of one attempt, seconds."""
+    attempts: int = Field(6, ge=1)
+    """Tries per request before it counts as failed."""
+    max_tokens: int = Field(2048, ge=1)
+    """Longest reply, tokens."""
+    temperature: float = Field(0.6, ge=0)
+    """Sampling temperature of generation [released code: 0.6]."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    price_in: float = Field(0.0, ge=0)
+    """US dollars per million prompt tokens."""
+    price_out: float = Field(0.0, ge=0)
+    """US dollars per million completion tokens."""
+    budget_usd: float | None = Field(None, ge=0)
+    """Spending limit of the campaign; None: no limit."""
+    simulator: SimulatorConfig = SimulatorConfig()
+
+
+class ToolSource(Section):
+    """One place that tools come from."""
+
+    format: Literal["catalogue", "json", "openapi"] = "catalogue"
+    """`catalogue` is the built-in one; `json` a file of OpenAI functions; `openapi` an OpenAPI document."""
+    location: str = ""
+    """File path or URL; empty for the catalogue."""
+    include: tuple[str, ...] = ()
+    """Only tools whose name or path contains one of these; empty: all."""
+    limit: int | None = Field(None, ge=1)
+    """At most so many tools, the first ones."""
+
+
+class SeedConfig(Section):
+    """Tools in, dialogues out (method, section 2)."""
+
+    sources: tuple[ToolSource, ...] = (ToolSource(),)
+    train_samples: int = Field(28160, ge=1)
+    """Training samples to make in all (Dseed); later rounds draw on what the first did not use."""
+    heldout_samples: int = Field(1000, ge=0)
+    """Held-out samples over seen tools; never trained on."""
+    heldout_unseen_samples: int = Field(500, ge=0)
+    """Held-out samples over unseen tools."""
+    unseen_tool_rate: float = Field(0.2, ge=0, lt=1)
+    """Share of the tools kept out of training entirely."""
+    heldout_model: str = ""
+    """Model that writes the held-out dialogues; empty: the teacher's model."""
+    kinds: dict[Kind, float] = {
+        Kind.SINGLE: 0.25,
+        Kind.PARALLEL: 0.15,
+        Kind.MULTI_STEP: 0.15,
+        Kind.MULTI_TURN: 0.2,
+        Kind.CLARIFY: 0.1,
+        Kind.NO_TOOL: 0.1,
+        Kind.RETRY: 0.05,
+    }
+    """Relative weight of each kind of dialogue."""
+    summary_rate: float = Field(0.1, ge=0, le=1)
+    """Share of summary decisions (text after the last result) that become samples."""
+    tools_min: int = Field(20, ge=1)
+    """Fewest tools in a dialogue [released code: 20-30]."""
+    tools_max: int = Field(30, ge=1)
+    """Most tools in a dialogue."""
+    turns_max: int = Field(4, ge=1)
+    """Most user needs in a multi-turn dialogue."""
+    self_consistency: bool = True
+    """Ask each assistant turn twice, a third time on disagreement; no majority marks the turn."""
+    styles: tuple[str, ...] = ("plain", "polite", "terse", "chatty")
+    """Speaking styles of the user, drawn evenly."""
+    personas: tuple[str, ...] = ("a busy professional", "a student", "a retired teacher")
+    languages: tuple[str, ...] = ("en",)
+    max_attempts: float = Field(3.0, ge=1)
+    """Dialogues started per dialogue needed, at most, before the target is reported as unmet."""
+
+
+class ValidateConfig(Section):
+    """Rule checks and LLM review (method, section 2)."""
+
+    review: bool = True
+    """Ask the teacher to review each dialogue; a failed review drops it."""
+    grounding: bool = True
+    """Every argument value must be found in the context, be a default or be implied by an enum."""
+
+
+class TrainConfig(Section):
+    """GRPO (method, section 3)."""
+
+    trainer: Literal["trl"] = "trl"
+    """`trl`: one process, for machines without a GPU."""
+    batch_size: int = Field(128, ge=1)
+    """Prompts per optimiser step."""
+    epochs: int = Field(2, ge=1)
+    """Passes over D_j per iteration."""
+    max_steps: int | None = Field(None, ge=1)
+    """Stop after so many optimiser steps; None: what the epochs give."""
+    group_size: int = Field(16, ge=2)
+    """Rollouts per prompt."""
+    learning_rate: float = Field(1e-6, gt=0)
+    clip_low: float = Field(0.2, gt=0)
+    clip_high: float = Field(0.28, gt=0)
+    kl_coef: float = Field(0.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature of rollouts."""
+    max_prompt_tokens: int = Field(4096, ge=16)
+    """Longer prompts are left out of training, counted and listed."""
+    max_response_tokens: int = Field(1024, ge=8)
+    bf16: bool = True
+    timeout_s: float = Field(86400.0, gt=0)
+    """Deadline of the training process, seconds."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of the trainer; None: all cores."""
+
+
+class PolicyConfig(Section):
+    """The model that is trained."""
+
+    base: str = "models/nano-base"
+    """Folder of the base checkpoint M_0, in Hugging Face format."""
+    engine: Literal["transformers"] = "transformers"
+    """Inference engine of probe and evaluation."""
+
+
+class ProbeConfig(Section):
+    """Greedy capability probing (GCP; method, section 4)."""
+
+    batch_size: int = Field(64, ge=1)
+    max_new_tokens: int = Field(1024, ge=1)
+    max_prompt_tokens: int = Field(8192, ge=16)
+    """Longer prompts are recorded as failures of type `prompt_too_long`, never cut."""
+    label_ppl: bool = True
+    """Also compute the perplexity of the label."""
+    shard_size: int = Field(512, ge=1)
+    """Rows per part; a part is committed when whole."""
+
+
+class JudgeConfig(Section):
+    """Judgement-guided label verification (JGLV; method, section 5)."""
+
+    model: str = ""
+    """Judge model; empty: the teacher's model."""
+    both_orders: bool = True
+    """Ask with the label first and with the prediction first."""
+    votes: int = Field(1, ge=1)
+    """Votes per order."""
+    replace_labels: bool = True
+    """Whether LABEL_WRONG replaces the label (off: the sample is left out)."""
+    temperature: float = Field(0.0, ge=0)
+    shard_size: int = Field(256, ge=1)
+
+
+class ExpandConfig(Section):
+    """Error-driven data expansion (EDDE; method, section 6)."""
+
+    per_seed: int = Field(4, ge=0)
+    """New samples per error seed, k [paper: 4]."""
+    max_seeds: int | None = Field(None, ge=0)
+    """At most so many error seeds are expanded; None: all."""
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    shard_size: int = Field(128, ge=1)
+
+
+class MergeConfig(Section):
+    """The next dataset (method, section 7)."""
+
+    dataset_size: int = Field(18304, ge=1)
+    """Samples in every D_j."""
+    high_ppl_rate: float = Field(0.25, ge=0, le=1)
+    """Share of the mastered and both-correct samples kept, those of highest perplexity."""
+    ppl: Literal["ppl_output", "ppl_call", "ppl_label"] = "ppl_output"
+    """Which perplexity ranks them."""
+    new_seed_rates: tuple[float, ...] = (4 / 13, 2 / 13, 1 / 13)
+    """Share of unused seeds in D_2, D_3, …; the last one goes on being halved [paper: table 7]."""
+
+
+class EvaluateConfig(Section):
+    """Accuracy on the held-out set."""
+
+    batch_size: int = Field(64, ge=1)
+    max_new_tokens: int = Field(1024, ge=1)
+    max_prompt_tokens: int = Field(8192, ge=16)
+
+
+class StopConfig(Section):
+    """When a campaign of several iterations ends early."""
+
+    plateau_rounds: int = Field(2, ge=1)
+    """Stop after so many iterations without a new best held-out accuracy."""
+    min_gain: float = Field(0.0, ge=0)
+    """Gain over the best accuracy that counts as progress, 0..1."""
+
+
+class StoreConfig(Section):
+    """Where artifacts live."""
+
+    root: str = "lake"
+    """Any fsspec URL: a local folder or `s3://bucket/prefix`."""
+
+
+class LoopConfig(Section):
+    """A whole profile."""
+
+    random_seed: int = 0
+    """Seed of every random choice of the pipeline."""
+    store: StoreConfig = StoreConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    policy: PolicyConfig = PolicyConfig()
+    seed: SeedConfig = SeedConfig()
+    validate_: ValidateConfig = Field(ValidateConfig(), alias="validate")
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    probe: ProbeConfig = ProbeConfig()
+    judge: JudgeConfig = JudgeConfig()
+    expand: ExpandConfig = ExpandConfig()
+    merge: MergeConfig = MergeConfig()
+    stop: StopConfig = StopConfig()
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+
+def load_profile(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoopConfig:
+    """Read a TOML profile and lay `overrides` (nested, or with dotted keys) over it.
+
+    Raises ConfigError with the offending key and the nearest valid one.
+    """
+    file = Path(path)
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as exc:
+        found = ", ".join(sorted(p.stem for p in file.parent.glob("*.toml"))) or "none"
+        raise ConfigError(
+            f"profile {file} cannot be read ({exc.strerror}); profiles there: {found}"
+        ) from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"profile {file} is not valid TOML: {exc}") from exc
+    for key, value in (overrides or {}).items():
+        _lay_over(raw, key.split("."), value)
+    return parse_config(raw, where=str(file))
+
+
+def parse_config(raw: Mapping[str, Any], where: str = "configuration") -> LoopConfig:
+    """Validate a nested mapping; raises ConfigError naming every wrong key and value."""
+    try:
+        return LoopConfig.model_validate(raw)
+    except ValidationError as exc:
+        problems = [_describe(dict(error)) for error in exc.errors()]
+        raise ConfigError(f"{where}: " + "; ".join(problems)) from exc
+
+
+def _lay_over(raw: dict[str, Any], path: list[str], value: Any) -> None:
+    if len(path) > 1:
+        child = raw.setdefault(path[0], {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override {'.'.join(path)}: {path[0]} is not a section")
+        _lay_over(child, path[1:], value)
+    elif isinstance(value, Mapping) and isinstance(raw.get(path[0]), dict):
+        for key, inner in value.items():
+            _lay_over(raw[path[0]], key.split("."), inner)
+    else:
+        raw[path[0]] = value
+
+
+def _describe(error: dict[str, Any]) -> str:
+    loc = [str(part) for part in error["loc"]]
+    key = ".".join(loc)
+    if error["type"] != "extra_forbidden":
+        return f"{key} = {shorten(error.get('input'))}: {error['msg']}"
+    known = _keys_beside(loc)
+    near = difflib.get_close_matches(loc[-1], known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "valid keys: " + ", ".join(known)
+    return f"unknown key {key} ({hint})"
+
+
+def _keys_beside(loc: list[str]) -> list[str]:
+    model: Any = LoopConfig
+    for part in loc[:-1]:
+        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        model = getattr(field, "annotation", None)
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+    return sorted(f.alias or name for name, f in model.model_fields.items())

@@ -1,0 +1,82 @@
+"""Greedy capability probing of M_j on D_j (GCP, method section 4).
+
+Greedy answer, exact match by the one matching rule, perplexity of the model's own output, of its
+calls alone and of the label. Unlike the paper, the pass rate of the training rollouts is joined in,
+and what could not be probed is a typed failure, never a mismatch.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from looptool.config import ProbeConfig
+from looptool.engines import Engine
+from looptool.engines.grading import build_prompt, grade, render_label
+from looptool.records import ProbeResult, RolloutStat, Sample
+
+__all__ = ["ProbeReport", "grade", "probe_samples", "summarise_probes"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """Counts and speed of one probe."""
+
+    samples: int
+    matched: int
+    mismatched: int
+    parse_errors: int
+    truncated: int
+    failures: dict[str, int]
+    """Samples that could not be probed, by type."""
+    seconds: float
+    samples_per_s: float
+    tokens_per_s: float
+    """Generated tokens per second, label scoring included in the time."""
+
+
+def probe_samples(
+    samples: Sequence[Sample],
+    config: ProbeConfig,
+    engine: Engine,
+    *,
+    rollouts: Iterable[RolloutStat] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[ProbeResult], ProbeReport]:
+    """Probe every sample, in order."""
+    started = time.monotonic()
+    generations = engine.generate(
+        [build_prompt(sample) for sample in samples],
+        max_new_tokens=config.max_new_tokens,
+        max_prompt_tokens=config.max_prompt_tokens,
+        batch_size=config.batch_size,
+        label_texts=[render_label(s) for s in samples] if config.label_ppl else None,
+        on_progress=on_progress,
+    )
+    rates = {stat.sample_id: stat.passed / stat.rollouts for stat in rollouts if stat.rollouts}
+    results = [
+        grade(sample, generation, rates.get(sample.sample_id))
+        for sample, generation in zip(samples, generations, strict=True)
+    ]
+    return results, summarise_probes(results, time.monotonic() - started)
+
+
+def summarise_probes(
+    results: Sequence[ProbeResult], seconds: float, probed_now: int | None = None
+) -> ProbeReport:
+    """Counts of all results; `probed_now` of them, all by default, were made in `seconds`."""
+    probed = [r for r in results if not r.failure]
+    matched = sum(r.matched for r in probed)
+    rate = (len(results) if probed_now is None else probed_now) / seconds if seconds > 0 else 0.0
+    tokens = sum(r.tokens for r in probed) / max(1, len(results))
+    return ProbeReport(
+        samples=len(results),
+        matched=matched,
+        mismatched=len(probed) - matched,
+        parse_errors=sum(bool(r.parse_error) for r in probed),
+        truncated=sum(r.truncated for r in probed),
+        failures=dict(Counter(r.failure for r in results if r.failure)),
+        seconds=seconds,
+        samples_per_s=rate,
+        tokens_per_s=rate * tokens,
+    )
