@@ -1,0 +1,34 @@
+"""Validation: rule checks, which are pure, and the teacher's review (method, section 2).
+
+The paper checks syntax, known tools, required parameters and types, and lets an LLM review each
+step. Here the rules also apply the whole JSON Schema, want every value grounded in the
+conversation, and every rejected row is kept with the rule that it broke.
+"""
+
+from looptool.validate.calls import CALL_RULES, Violation, check_call
+from looptool.validate.review import REVIEW_RULES, review_dialogues, review_samples
+from looptool.validate.rules import (
+    RULES,
+    check_dialogue,
+    check_label,
+    check_sample,
+    find_label_problems,
+)
+from looptool.validate.stage import ValidationOutcome, ValidationReport, validate_samples
+
+__all__ = [
+    "CALL_RULES",
+    "REVIEW_RULES",
+    "RULES",
+    "ValidationOutcome",
+    "ValidationReport",
+    "Violation",
+    "check_call",
+    "check_dialogue",
+    "check_label",
+    "check_sample",
+    "find_label_problems",
+    "review_dialogues",
+    "review_samples",
+    "validate_samples",
+]
