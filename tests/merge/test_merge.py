@@ -1,0 +1,360 @@
+"""The next dataset takes what each sample earned, and every sample's fate is on record."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from looptool.config import MergeConfig
+from looptool.errors import DataError
+from looptool.merge import (
+    MergeInputs,
+    MergeOutcome,
+    first_dataset,
+    merge_round,
+    new_seed_rate,
+    unused,
+)
+from looptool.records import (
+    AssistantMessage,
+    Judgement,
+    Kind,
+    Label,
+    Origin,
+    ProbeResult,
+    Sample,
+    Split,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    make_sample,
+    make_tool,
+)
+
+SET = make_tool("set_it", "", {"type": "object", "properties": {"to": {"type": "string"}}})
+GET = make_tool("get_it", "", {"type": "object", "properties": {}})
+
+
+def make(text: str, **changes: Any) -> Sample:
+    fields: dict[str, Any] = {
+        "kind": Kind.SINGLE,
+        "split": Split.TRAIN,
+        "tools": (SET, GET),
+        "messages": (UserMessage(content=f"Set it to {text}."),),
+        "label": Label(calls=(ToolCall(name="set_it", arguments={"to": text}),)),
+        "dialogue_id": f"d-{text}",
+    }
+    return make_sample(**(fields | changes))
+
+
+def grow(parent: Sample, number: int) -> Sample:
+    return make(f"{parent.sample_id} {number}", origin=Origin.EXPANSION, parent_id=parent.sample_id)
+
+
+def probe(sample: Sample, matched: bool, ppl: float | None = 1.5, **changes: Any) -> ProbeResult:
+    fields: dict[str, Any] = {
+        "sample_id": sample.sample_id,
+        "output": "",
+        "matched": matched,
+        "relaxed": matched,
+        "called": True,
+        "tokens": 5,
+        "ppl_output": ppl,
+    }
+    return ProbeResult(**(fields | changes))
+
+
+def judged(sample: Sample, verdict: str, new_label: Label | None = None) -> Judgement:
+    return Judgement.model_validate(
+        {
+            "sample_id": sample.sample_id,
+            "verdict": verdict,
+            "votes": (),
+            "predicted": Label(),
+            "new_label": new_label,
+        }
+    )
+
+
+def merge(config: MergeConfig, *, random_seed: int = 1, **inputs: Any) -> MergeOutcome:
+    empty: dict[str, Any] = {
+        "pool": (),
+        "current": (),
+        "probes": (),
+        "judgements": (),
+        "expansions": (),
+        "heldout": (),
+        "iteration": 1,
+    }
+    return merge_round(MergeInputs(**(empty | inputs)), config, random_seed)
+
+
+def reasons(outcome: MergeOutcome) -> dict[str, tuple[str, str]]:
+    return {fate.sample_id: (fate.fate, fate.reason) for fate in outcome.fates}
+
+
+def config(size: int, **changes: Any) -> MergeConfig:
+    return MergeConfig(**({"dataset_size": size, "new_seed_rates": (0.25,)} | changes))
+
+
+def test_each_sample_goes_where_probe_and_judge_send_it() -> None:
+    names = (
+        "hard", "easy", "pred", "label", "withheld", "fine", "both", "split", "lost", "down",
+        "long", "unseen",
+    )  # fmt: skip
+    by_name = {name: make(name) for name in names}
+    correct = Label(calls=(ToolCall(name="get_it"),))
+    matched = {"hard": 9.0, "easy": 1.0}
+    probes = [
+        probe(s, n in matched, matched.get(n, 5.0))
+        for n, s in by_name.items()
+        if n not in ("down", "long", "unseen")
+    ]
+    probes.append(probe(by_name["down"], False, failure="engine_died"))
+    probes.append(probe(by_name["long"], False, failure="prompt_too_long"))
+    outcome = merge(
+        config(5, high_ppl_rate=0.67),
+        current=list(by_name.values()),
+        probes=probes,
+        judgements=[
+            judged(by_name["pred"], "PRED_WRONG"),
+            judged(by_name["label"], "LABEL_WRONG", correct),
+            judged(by_name["withheld"], "LABEL_WRONG"),
+            judged(by_name["fine"], "BOTH_CORRECT"),
+            judged(by_name["both"], "BOTH_WRONG"),
+            judged(by_name["split"], "unjudged"),
+        ],
+    )
+    fates = reasons(outcome)
+    corrected = next(s for s in outcome.dataset if s.parent_id)
+    assert {name: fates[s.sample_id] for name, s in by_name.items()} == {
+        "hard": ("kept", "high_ppl"),
+        "easy": ("dropped", "low_ppl"),
+        "pred": ("kept", "error_seeds"),
+        "label": ("replaced", f"label_wrong, now {corrected.sample_id}"),
+        "withheld": ("dropped", "label_withheld"),
+        "fine": ("dropped", "both_correct_low_ppl"),
+        "both": ("dropped", "both_wrong"),
+        "split": ("quarantined", "unjudged"),
+        "lost": ("quarantined", "not_judged_at_all"),
+        "down": ("kept", "untouched"),
+        "long": ("dropped", "prompt_too_long"),
+        "unseen": ("kept", "untouched"),
+    }
+    assert fates[corrected.sample_id] == ("kept", "error_seeds")
+    assert (corrected.label, corrected.born_in) == (correct, 1)
+    origins = {s.sample_id: s.origin for s in outcome.dataset}
+    assert origins[by_name["hard"].sample_id] is Origin.HIGH_PPL
+    assert origins[by_name["pred"].sample_id] is Origin.ERROR_SEED
+    assert origins[by_name["down"].sample_id] is Origin.SEED
+
+
+def mastered(count: int) -> tuple[list[Sample], list[ProbeResult]]:
+    """Samples with perplexities 1, 2, 3, …"""
+    samples = [make(f"known {n}") for n in range(count)]
+    return samples, [probe(s, True, float(n + 1)) for n, s in enumerate(samples)]
+
+
+def test_the_top_share_by_perplexity_is_kept_and_its_threshold_recorded() -> None:
+    samples, probes = mastered(20)
+    pool = [make(f"new {n}") for n in range(40)]
+    outcome = merge(config(20, new_seed_rates=(0.75,)), current=samples, probes=probes, pool=pool)
+    kept = {s.sample_id for s in outcome.dataset if s.origin is Origin.HIGH_PPL}
+    assert kept == {s.sample_id for s in samples[15:]}
+    assert outcome.report.ppl_threshold == outcome.report.ppl_lowest_kept == 16.0
+    assert outcome.report.by_origin == {"high_ppl": 5, "seed": 15}
+
+
+@pytest.mark.parametrize("ppl", ["ppl_output", "ppl_call", "ppl_label"])
+def test_the_configured_perplexity_ranks_and_a_missing_one_falls_back(ppl: Any) -> None:
+    first, second, third = (make(name) for name in "abc")
+    probes = [
+        probe(first, True, 1.0, **({"ppl_output": 9.0} | {ppl: 3.0})),
+        probe(second, True, 2.0),
+        probe(third, True, None),
+    ]
+    outcome = merge(config(2, high_ppl_rate=0.7, ppl=ppl), current=[third, second, first],
+                    probes=probes)  # fmt: skip
+    assert {s.sample_id for s in outcome.dataset} == {first.sample_id, second.sample_id}
+    assert outcome.report.ppl_threshold == 2.0
+
+
+def errors(count: int) -> tuple[list[Sample], list[ProbeResult], list[Judgement]]:
+    samples = [make(f"error {n}") for n in range(count)]
+    return (
+        samples,
+        [probe(s, False) for s in samples],
+        [judged(s, "PRED_WRONG") for s in samples],
+    )
+
+
+def test_too_many_expansions_are_cut_evenly_over_their_seeds() -> None:
+    samples, probes, judgements = errors(4)
+    outcome = merge(
+        config(14, new_seed_rates=()),
+        current=samples,
+        probes=probes,
+        judgements=judgements,
+        expansions=[grow(s, n) for s in samples for n in range(4)],
+    )
+    grown = [s.parent_id for s in outcome.dataset if s.origin is Origin.EXPANSION]
+    assert sorted(grown.count(s.sample_id) for s in samples) == [2, 2, 3, 3]
+    assert outcome.report.left_out == {"dropped: no_place_left": 6}
+    assert outcome.report.taken["expansions"] == 10
+
+
+def test_unused_seeds_have_their_share_before_expansions() -> None:
+    samples, probes, judgements = errors(4)
+    outcome = merge(
+        config(12),
+        current=samples,
+        probes=probes,
+        judgements=judgements,
+        expansions=[grow(s, n) for s in samples for n in range(4)],
+        pool=[make(f"new {n}") for n in range(9)],
+    )
+    assert outcome.report.by_origin == {"error_seed": 4, "expansion": 5, "seed": 3}
+    assert outcome.report.short_by == 0
+
+
+def test_empty_places_go_to_mastered_samples_then_to_unused_seeds_then_stay_empty() -> None:
+    samples, probes = mastered(8)
+    pool = [make(f"new {n}") for n in range(4)]
+    outcome = merge(config(14), current=samples, probes=probes, pool=pool)
+    assert outcome.report.taken == {
+        "untouched": 0,
+        "error_seeds": 0,
+        "high_ppl": 2,
+        "new_seeds": 4,
+        "expansions": 0,
+        "filled_high_ppl": 6,
+        "filled_new_seeds": 0,
+    }
+    assert (outcome.report.size, outcome.report.short_by) == (12, 2)
+    assert (outcome.report.ppl_threshold, outcome.report.ppl_lowest_kept) == (7.0, 1.0)
+    more = merge(config(14), current=samples, probes=probes, pool=[*pool, make("x"), make("y")])
+    assert more.report.taken["filled_new_seeds"] == 2
+    assert more.report.short_by == 0
+
+
+def test_more_error_seeds_than_places_leave_no_place_for_others() -> None:
+    samples, probes, judgements = errors(6)
+    outcome = merge(
+        config(4), current=samples, probes=probes, judgements=judgements, pool=[make("new")]
+    )
+    assert outcome.report.by_origin == {"error_seed": 4}
+    assert outcome.report.left_out == {"dropped: no_place_left": 2}
+
+
+def test_the_result_does_not_depend_on_the_order_of_the_input() -> None:
+    samples, probes, judgements = errors(9)
+    known, known_probes = mastered(9)
+    inputs: dict[str, Any] = {
+        "current": samples + known,
+        "probes": probes + known_probes,
+        "judgements": judgements,
+        "expansions": [grow(s, n) for s in samples for n in range(4)],
+        "pool": [make(f"new {n}") for n in range(30)],
+    }
+    first = merge(config(30), **inputs)
+    for rows in inputs.values():
+        random.Random(5).shuffle(rows)
+    again = merge(config(30), **inputs)
+    assert again == first
+    assert merge(config(30), random_seed=2, **inputs).dataset != first.dataset
+
+
+def test_repetitions_enter_once() -> None:
+    samples, probes, judgements = errors(2)
+    same_tools_other_order = samples[0].model_copy(
+        update={"sample_id": "s-twin", "tools": (GET, SET), "parent_id": "s-x"}
+    )
+    said = {"kind": Kind.CLARIFY, "messages": (UserMessage(content="Hm."),)}
+    worded = [make("q", label=Label(text=text), **said) for text in ("What?", "Which?")]
+    outcome = merge(
+        config(9),
+        current=samples,
+        probes=probes,
+        judgements=judgements,
+        expansions=[same_tools_other_order, *worded, grow(samples[0], 1)],
+    )
+    assert reasons(outcome)["s-twin"] == ("duplicate", f"of {samples[0].sample_id}")
+    assert outcome.report.left_out == {"duplicate: same content": 2}
+    assert outcome.report.size == 4
+
+
+def test_a_held_out_context_does_not_enter_by_any_way() -> None:
+    heldout = make("Red", split=Split.HELDOUT_SEEN)
+    shouted = (UserMessage(content="set it  to RED!"),)
+    wrong, known, fresh, grown = (
+        make(f"r{n}", messages=shouted, dialogue_id=f"d{n}") for n in range(4)
+    )
+    outcome = merge(
+        config(9),
+        current=[wrong, known],
+        probes=[probe(wrong, False), probe(known, True)],
+        judgements=[judged(wrong, "PRED_WRONG")],
+        expansions=[grown],
+        pool=[fresh],
+        heldout=[heldout],
+    )
+    assert outcome.dataset == ()
+    assert outcome.report.left_out == {"dropped: heldout_context": 4}
+    assert first_dataset([fresh], config(9), 1, [heldout]).dataset == ()
+
+
+def test_another_call_in_the_context_is_another_context() -> None:
+    def told(to: str) -> tuple[Any, ...]:
+        call = ToolCall(name="set_it", arguments={"to": to})
+        return (
+            UserMessage(content="Set it."),
+            AssistantMessage(calls=(call,)),
+            ToolMessage(name="set_it", content="{}"),
+        )
+
+    label = Label(text="Done.")
+    heldout = make("h", messages=told("1.12"), label=label, split=Split.HELDOUT_SEEN)
+    near = make("n", messages=told("11.2"), label=label, kind=Kind.SUMMARY)
+    assert first_dataset([near], config(9), 1, [heldout]).dataset == (near,)
+
+
+@pytest.mark.parametrize("part", ["pool", "current", "expansions"])
+def test_a_held_out_sample_among_the_inputs_is_an_error(part: str) -> None:
+    inputs: dict[str, Any] = {part: [make("x", split=Split.HELDOUT_UNSEEN)]}
+    with pytest.raises(DataError, match=part):
+        merge(config(9), **inputs)
+    with pytest.raises(DataError):
+        first_dataset([make("x", split=Split.HELDOUT_SEEN)], config(9), 1)
+
+
+def test_the_share_of_new_seeds_follows_the_paper_and_then_halves() -> None:
+    rates = [new_seed_rate(MergeConfig(), makes) for makes in (2, 3, 4, 5, 6)]
+    assert rates == [4 / 13, 2 / 13, 1 / 13, 1 / 26, 1 / 52]
+    assert new_seed_rate(config(1, new_seed_rates=()), 2) == 0.0
+    sizes = [round(rate * 18304) for rate in rates[:3]]
+    assert sizes == [5632, 2816, 1408]
+
+
+def test_the_first_dataset_is_a_seeded_draw_that_keeps_the_shares_of_kinds() -> None:
+    pool = [make(f"s{n}", kind=Kind.SINGLE if n % 4 else Kind.PARALLEL) for n in range(800)]
+    outcome = first_dataset(pool, config(400), 3)
+    assert outcome.report.size == 400
+    assert 70 <= outcome.report.by_kind["parallel"] <= 130
+    assert first_dataset(pool[::-1], config(400), 3) == outcome
+    assert first_dataset(pool, config(400), 4).dataset != outcome.dataset
+    rest = unused(pool, {s.sample_id for s in outcome.dataset})
+    assert len(rest) == 400
+    assert first_dataset(rest, config(400), 3).report.size == 400
+    assert first_dataset(rest, config(500), 3).report.short_by == 100
+
+
+def test_rows_as_many_as_the_papers_are_merged_without_a_quadratic_loop() -> None:
+    samples, probes = mastered(4000)
+    outcome = merge(config(4000), current=samples, probes=probes)
+    assert outcome.report.size == 4000
+    assert_all_accounted_for(outcome, samples)
+
+
+def assert_all_accounted_for(outcome: MergeOutcome, samples: Sequence[Sample]) -> None:
+    assert {s.sample_id for s in samples} <= set(reasons(outcome))
