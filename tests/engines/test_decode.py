@@ -1,0 +1,42 @@
+"""Decoding many rows at once changes nothing for any of them, and sampling follows the model."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.engines
+
+
+def test_rows_that_leave_the_batch_do_not_disturb_the_others(tiny_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from looptool.engines.decode import decode
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    generator = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(5, 900, (n,), generator=generator).tolist() for n in (9, 30, 14, 3)]
+    free = decode(model, prompts, max_new_tokens=40, end_ids=[-5], pad_id=0)
+    # Tokens that the prompts reach at different times end their rows from here on.
+    ends = [free[0].token_ids[3], free[2].token_ids[20], free[3].token_ids[35]]
+    alone = [decode(model, [p], max_new_tokens=40, end_ids=ends, pad_id=0)[0] for p in prompts]
+    together = decode(model, prompts, max_new_tokens=40, end_ids=ends, pad_id=0, repeats=12)
+    assert len(together) == 48
+    for i, one in enumerate(together):
+        assert one.token_ids == alone[i // 12].token_ids
+        assert one.ended == alone[i // 12].ended
+        assert one.logprobs == pytest.approx(alone[i // 12].logprobs, abs=1e-4)
+    assert len({len(one.token_ids) for one in alone}) > 1
+
+
+def test_tokens_are_drawn_with_the_probabilities_of_the_model_at_the_temperature() -> None:
+    import torch
+
+    from looptool.engines.decode import _choose
+
+    torch.manual_seed(0)
+    logits = torch.tensor([2.0, float("-inf"), 0.0, 1.0])
+    drawn = _choose(logits.repeat(20_000, 1), 2.0)
+    shares = torch.bincount(drawn, minlength=4) / 20_000
+    assert shares.tolist() == pytest.approx((logits / 2.0).softmax(-1).tolist(), abs=0.01)
+    assert shares[1] == 0
