@@ -1,0 +1,1 @@
+"""The small policy of this project: its weights, its card and the scripts that made it."""

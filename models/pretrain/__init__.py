@@ -1,0 +1,1 @@
+"""Pre-training of the small policy from scratch on generated tool-use text."""
