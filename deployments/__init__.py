@@ -1,0 +1,1 @@
+"""Profiles, the local Prefect stack and the demo."""

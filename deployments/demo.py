@@ -1,0 +1,223 @@
+"""`make demo`: run iterations of a campaign through a Prefect deployment and watch them.
+
+    python -m deployments.demo --campaign demo --profile laptop --iterations 2
+
+Each iteration is one `prefect deployment run looptool/iterate`. The stack is started for the time of
+the demo and stopped again, unless `make up` left one running. Run it again and the campaign goes on with
+its next iteration; kill it and run it again, and the broken iteration resumes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from deployments import stack
+from looptool.artifacts import Store
+from looptool.campaign import Campaign, IterationRecord
+from looptool.errors import ConfigError, LoopToolError
+from tasks.profiles import resolve_profile
+from tasks.record import check_inputs
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+COLOURS = {"COMPLETED": "green", "CACHED": "cyan", "RUNNING": "yellow", "FAILED": "red"}
+
+
+@dataclass(slots=True)
+class Row:
+    """One task run as it is shown."""
+
+    name: str
+    state: str
+    seconds: float
+    percent: float | None
+    note: str
+
+
+class Watcher:
+    """Reads a flow run's state from the Prefect API."""
+
+    def __init__(self, port: int, run_id: str) -> None:
+        self.client = httpx.Client(base_url=stack.api_url(port), timeout=30.0)
+        self.run_id = run_id
+
+    def flow_state(self) -> tuple[str, str]:
+        """Type and message of the flow run's state."""
+        state = self.client.get(f"/flow_runs/{self.run_id}").json().get("state") or {}
+        return str(state.get("type", "SCHEDULED")), str(state.get("message") or "")
+
+    def rows(self) -> list[Row]:
+        """The run's tasks in the order in which they started."""
+        only = {"flow_runs": {"id": {"any_": [self.run_id]}}}
+        runs = self.client.post("/task_runs/filter", json=only | {"limit": 100}).json()
+        progress = self._progress()
+        found = [r for r in runs if r.get("start_time")]
+        found.sort(key=lambda r: r["start_time"])
+        return [self._row(run, progress) for run in found]
+
+    def _progress(self) -> dict[str, tuple[float, str]]:
+        body = {
+            "artifacts": {"flow_run_id": {"any_": [self.run_id]}, "type": {"any_": ["progress"]}}
+        }
+        rows = self.client.post("/artifacts/filter", json=body).json()
+        return {
+            str(r["task_run_id"]): (float(r["data"] or 0.0), r["description"] or "") for r in rows
+        }
+
+    @staticmethod
+    def _row(run: dict[str, Any], progress: dict[str, tuple[float, str]]) -> Row:
+        state = run.get("state") or {}
+        kind = str(state.get("type", ""))
+        if state.get("name") == "Cached":
+            kind = "CACHED"
+        percent, note = progress.get(str(run["id"]), (None, ""))
+        if kind == "FAILED":
+            note = str(state.get("message") or "")
+        seconds = float(run.get("estimated_run_time") or run.get("total_run_time") or 0.0)
+        return Row(str(run["name"]), kind, seconds, percent, note)
+
+
+def launch(port: int, campaign: str, profile: str, overrides: dict[str, Any]) -> str:
+    """Start an iteration by the Prefect command and return the flow run's id."""
+    tag = f"demo-{uuid.uuid4().hex[:12]}"
+    parameters = {
+        "campaign": json.dumps(campaign),
+        "profile": json.dumps(profile),
+        "overrides": json.dumps(overrides),
+    }
+    arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}={value}")]
+    stack.run_prefect(port, "deployment", "run", "looptool/iterate", *arguments, "--tag", tag)
+    body = {"flow_runs": {"tags": {"all_": [tag]}}}
+    found = httpx.post(f"{stack.api_url(port)}/flow_runs/filter", json=body, timeout=30.0).json()
+    if len(found) != 1:
+        raise stack.StackError("the flow run that was just created cannot be found")
+    return str(found[0]["id"])
+
+
+def picture(title: str, rows: list[Row]) -> Group:
+    """The live view of one iteration."""
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        state = Text(row.state.lower(), style=COLOURS.get(row.state, "white"))
+        bar: ProgressBar | Text = Text("")
+        if row.percent is not None and row.state == "RUNNING":
+            bar = ProgressBar(total=100.0, completed=row.percent, width=24)
+        table.add_row(
+            Text(row.name), state, Text(f"{row.seconds:6.1f} s"), bar, Text(row.note[:60])
+        )
+    return Group(Text(title, style="bold"), table)
+
+
+def watch(console: Console, port: int, run_id: str, title: str) -> None:
+    """Show the run until it ends; StackError if it did not complete."""
+    watcher = Watcher(port, run_id)
+    began = time.monotonic()
+    shown: dict[str, str] = {}
+    with Live(console=console, refresh_per_second=4, transient=False) as live:
+        while True:
+            state, message = watcher.flow_state()
+            rows = watcher.rows()
+            head = f"{title} · {state.lower()} · {time.monotonic() - began:.0f} s"
+            if console.is_terminal:
+                live.update(picture(head, rows))
+            else:
+                print_changes(rows, shown)
+            if state in FINAL:
+                break
+            time.sleep(1.0)
+    if state != "COMPLETED":
+        url = f"http://127.0.0.1:{port}/runs/flow-run/{run_id}"
+        raise stack.StackError(
+            f"the run ended {state.lower()}: {message}\n"
+            f"Worker's log: {stack.LOGS / 'worker.log'}; with `make up`, the run is at {url}.\n"
+            "Finished stages are kept: run the same command again to resume."
+        )
+
+
+def print_changes(rows: list[Row], shown: dict[str, str]) -> None:
+    """Lines for a log instead of a live view: one whenever a task changes its state."""
+    for row in rows:
+        if shown.get(row.name) != row.state:
+            shown[row.name] = row.state
+            took = f"{row.seconds:.1f} s" if row.state in FINAL else ""
+            print(f"  {row.name:12} {row.state.lower():10} {took}", flush=True)
+
+
+def results(records: list[IterationRecord]) -> Table:
+    """The table of the campaign's iterations."""
+    table = Table(title="Held-out accuracy and data by iteration", title_justify="left")
+    for name in ("iteration", *(str(r.iteration) for r in records)):
+        table.add_column(name, justify="left" if name == "iteration" else "right")
+    lines: dict[str, list[str]] = {}
+    for record in records:
+        for name, value in record.summary.get("table", {}).items():
+            lines.setdefault(name, []).append(str(value))
+    for name, values in lines.items():
+        table.add_row(name, *values)
+    return table
+
+
+def read_override(text: str) -> tuple[str, Any]:
+    """`judge.votes=3` as a key and a value; the value is JSON, or text if it is not."""
+    key, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"--set {text}: expected key=value, for example --set random_seed=1")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def run(console: Console, options: argparse.Namespace) -> None:
+    """Run the iterations and print what came of them."""
+    overrides = dict(read_override(text) for text in options.set)
+    config = resolve_profile(options.profile, overrides)
+    store = Store(config.store.root)
+    store.check()
+    check_inputs(config)
+    campaign = Campaign(store, options.campaign)
+    with stack.running_stack(options.port, say=console.print) as port:
+        console.print(f"Prefect UI while this runs: http://127.0.0.1:{port}")
+        for _ in range(options.iterations):
+            number = len(campaign.complete()) + 1
+            run_id = launch(port, options.campaign, options.profile, overrides)
+            watch(console, port, run_id, f"campaign {options.campaign}, iteration {number}")
+    console.print(results(campaign.complete()))
+    console.print(f"artifacts: {store.uri('campaigns', options.campaign)}")
+    console.print("Prefect UI with these runs: make up (and make down)", soft_wrap=True)
+
+
+def main() -> int:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.demo", description=__doc__)
+    parser.add_argument("--campaign", default="demo")
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--iterations", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--port", type=int, default=4200)
+    options = parser.parse_args()
+    console = Console()
+    try:
+        run(console, options)
+    except (stack.StackError, LoopToolError, subprocess.TimeoutExpired) as exc:
+        console.print(f"error: {exc}", style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted; run the same command again to resume")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""Several iterations of a campaign, until there is no more progress or the budget is spent."""
+
+from typing import Annotated
+
+from prefect import flow, get_run_logger
+from pydantic import Field
+
+from flows.iterate import AcceptChange, CampaignName, Overrides, ProfileName, looptool
+from looptool.campaign import IterationRecord
+from looptool.errors import BudgetExceeded
+from tasks.record import open_iteration, should_stop
+
+Iterations = Annotated[int, Field(ge=1, le=100, description="Iterations to run, at most.")]
+
+
+@flow(name="looptool-campaign", flow_run_name="{campaign} x{iterations} ({profile})")
+def looptool_campaign(
+    campaign: CampaignName = "nightly",
+    profile: ProfileName = "laptop",
+    iterations: Iterations = 4,
+    overrides: Overrides = {},  # noqa: B006 - Prefect reads the default as the form's value
+    accept_config_change: AcceptChange = False,
+) -> list[IterationRecord]:
+    """Run the next `iterations` iterations of a campaign; stop on a plateau or an empty budget."""
+    log = get_run_logger()
+    records: list[IterationRecord] = []
+    for _ in range(iterations):
+        try:
+            records.append(
+                looptool(
+                    campaign=campaign,
+                    profile=profile,
+                    iteration=None,
+                    overrides=overrides,
+                    accept_config_change=accept_config_change,
+                )
+            )
+        except BudgetExceeded as exc:
+            log.warning("stopped: %s", exc)
+            break
+        scope, history = open_iteration(campaign, profile, None, overrides, accept_config_change)
+        if reason := should_stop(history, scope.config.stop):
+            log.info("stopped: %s", reason)
+            break
+    return records

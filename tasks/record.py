@@ -1,0 +1,166 @@
+"""The campaign's state around an iteration: open it, conclude it, show what it brought."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from prefect.artifacts import create_markdown_artifact
+
+from looptool.artifacts import ArtifactRef, CheckpointRef, Store
+from looptool.campaign import Campaign, IterationRecord
+from looptool.config import LoopConfig, StopConfig
+from looptool.errors import CampaignError, ConfigError
+from looptool.records import JsonObject, Judgement, Origin, Score, Verdict4
+from looptool.seed import collect_tools
+from tasks.profiles import resolve_profile
+from tasks.progress import logger
+from tasks.scope import Scope
+
+VERDICTS = (*get_args(Verdict4), "unjudged")
+
+
+def open_iteration(
+    campaign: str,
+    profile: str,
+    iteration: int | None,
+    overrides: Mapping[str, Any],
+    accept_config_change: bool,
+) -> tuple[Scope, list[IterationRecord]]:
+    """The scope of the iteration to run, and the records of all before it.
+
+    Everything that can be wrong with the input is found here, before any work starts: profile, store,
+    model folder, the campaign's configuration, an iteration that cannot be run yet.
+    """
+    config = resolve_profile(profile, overrides)
+    store = Store(config.store.root)
+    store.check()
+    check_inputs(config)
+    state = Campaign(store, campaign)
+    state.adopt(config, accept_config_change)
+    complete = state.complete()
+    number = iteration if iteration is not None else len(complete) + 1
+    if number > len(complete) + 1:
+        raise CampaignError(
+            f"campaign {campaign} has {len(complete)} complete iterations; iteration {number} cannot "
+            f"run before iteration {len(complete) + 1}"
+        )
+    logger().info("campaign %s, iteration %d, store %s", campaign, number, config.store.root)
+    scope = Scope(campaign=campaign, iteration=number, config=config)
+    return scope, complete[: number - 1]
+
+
+def check_inputs(config: LoopConfig) -> None:
+    """Raise what is wrong with the base model or a local tool file of the profile, before any work."""
+    base = Path(config.policy.base)
+    if not (base / "config.json").is_file():
+        raise ConfigError(
+            f"policy.base = {config.policy.base}: no model there (config.json is missing); give the "
+            "folder of a checkpoint in Hugging Face format, for example models/nano-base"
+        )
+    local = [s for s in config.seed.sources if s.format != "catalogue" and "://" not in s.location]
+    if local:
+        collect_tools(local)
+
+
+def conclude(
+    scope: Scope,
+    before: list[IterationRecord],
+    *,
+    dataset: ArtifactRef,
+    policy: CheckpointRef,
+    scores: ArtifactRef,
+    base_scores: ArtifactRef | None,
+    merged: ArtifactRef,
+    stages: Mapping[str, ArtifactRef],
+) -> IterationRecord:
+    """Store the iteration's record: from here on it is complete."""
+    store = scope.store()
+    earlier = before[-1].scores if before else base_scores
+    record = IterationRecord(
+        iteration=scope.iteration,
+        previous=before[-1].state if before else "",
+        dataset=dataset,
+        checkpoint=policy,
+        next_dataset=merged,
+        scores=scores,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        summary=summarise(store, dataset, scores, earlier, stages),
+    )
+    Campaign(store, scope.campaign).finish(record)
+    return record
+
+
+def accuracies(store: Store, ref: ArtifactRef | None) -> dict[str, float]:
+    """Held-out accuracy by slice."""
+    if ref is None:
+        return {}
+    return {score.slice: score.accuracy for score in store.read(ref, "scores", Score)}
+
+
+def summarise(
+    store: Store,
+    dataset: ArtifactRef,
+    scores: ArtifactRef,
+    earlier: ArtifactRef | None,
+    stages: Mapping[str, ArtifactRef],
+) -> JsonObject:
+    """The figures of one iteration: `table` for people, `accuracy` by slice for programs."""
+    after, start = accuracies(store, scores), accuracies(store, earlier)
+    stats = {name: store.manifest_of(ref).stats for name, ref in stages.items()}
+    judgements = store.read(stages["judge"], "judgements", Judgement)
+    verdicts = Counter(judgement.verdict for judgement in judgements)
+    changed = sum(judgement.new_label is not None for judgement in judgements)
+    table: dict[str, str] = {}
+    for name in ("all", "seen", "unseen", "relevance", "irrelevance"):
+        if name in after:
+            moved = f"{100 * start[name]:.1f} -> " if name in start else ""
+            table[f"held-out, {name} (%)"] = f"{moved}{100 * after[name]:.1f}"
+    origins = store.manifest_of(dataset).stats.get("by_origin", {})
+    table["dataset size"] = str(dataset.rows.get("samples", 0))
+    table |= {f"  {name}": str(origins.get(name, 0)) for name in Origin}
+    table["mismatches"] = str(stats["probe"].get("mismatched", 0))
+    table |= {f"  {name}": str(verdicts[name]) for name in VERDICTS}
+    table["labels changed"] = str(changed)
+    for name, stat in stats.items():
+        if "per_second" in stat:
+            table[f"{name}, samples/s"] = f"{stat['per_second']:.1f}"
+    return {
+        "table": table,
+        "accuracy": after,
+        "accuracy_before": start,
+        "verdicts": dict(verdicts),
+        "labels_changed": changed,
+    }
+
+
+def publish_summary(scope: Scope, record: IterationRecord) -> None:
+    """The iteration's table as a markdown artifact of the run."""
+    lines = [
+        f"# Campaign {scope.campaign}, iteration {record.iteration}",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name.strip()} | {value} |" for name, value in record.summary["table"].items()),
+        "",
+        f"Next dataset: `{record.next_dataset.uri}`  ",
+        f"Checkpoint: `{record.checkpoint.uri}`",
+    ]
+    create_markdown_artifact(
+        "\n".join(lines), key=f"iteration-{record.iteration}", description="What it brought"
+    )
+
+
+def should_stop(history: list[IterationRecord], rule: StopConfig) -> str:
+    """Why a campaign should end now; empty to go on."""
+    scores = [float(record.summary["accuracy"].get("all", 0.0)) for record in history]
+    if len(scores) <= rule.plateau_rounds:
+        return ""
+    recent, earlier = scores[-rule.plateau_rounds :], scores[: -rule.plateau_rounds]
+    if max(recent) <= max(earlier) + rule.min_gain:
+        return (
+            f"no held-out accuracy above {100 * (max(earlier) + rule.min_gain):.1f}% in the last "
+            f"{rule.plateau_rounds} iterations"
+        )
+    return ""

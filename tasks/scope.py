@@ -1,0 +1,110 @@
+"""What every task is given, and how it opens the artifact that it will write."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic_core import to_jsonable_python
+
+from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store, artifact_key
+from looptool.campaign import Campaign, computed_settings
+from looptool.config import LoopConfig
+from looptool.fingerprint import code_digest
+from looptool.prompts import digest as prompt_digest
+from looptool.records import JsonObject, Record
+from tasks.stages import STAGES
+
+T = TypeVar("T")
+
+Input = ArtifactRef | CheckpointRef | Sequence[ArtifactRef] | str
+"""What a stage may be made from: references, or a digest given as text."""
+
+
+class Scope(Record):
+    """Where a task works: campaign, iteration (0 is the seed phase) and configuration."""
+
+    campaign: str
+    iteration: int
+    config: LoopConfig
+
+    def store(self) -> Store:
+        """The campaign's store."""
+        return Store(self.config.store.root)
+
+    def cache(self) -> Path:
+        """Local folder for copies of remote files and for work in progress."""
+        return Path(os.environ.get("LOOPTOOL_CACHE", ".looptool/cache")).resolve()
+
+
+class Stage:
+    """One artifact in the making."""
+
+    def __init__(self, name: str, scope: Scope, inputs: Mapping[str, Input]) -> None:
+        self.scope = scope
+        self.store = scope.store()
+        self.inputs = {key: input_digest(value) for key, value in inputs.items()}
+        self.key = stage_key(name, scope, inputs)
+        folder = Campaign(self.store, scope.campaign).folder(scope.iteration)
+        self.writer = ArtifactWriter(self.store, folder, name, self.key)
+        self.settings = stage_settings(name, scope.config)
+
+    def committed(self) -> ArtifactRef | None:
+        """The finished artifact, if an earlier run committed it."""
+        return self.writer.committed()
+
+    def commit(self, stats: Mapping[str, Any]) -> ArtifactRef:
+        """Commit what was written."""
+        return self.writer.commit(self.inputs, self.settings, to_jsonable_python(dict(stats)))
+
+    def drop_work_folder(self) -> None:
+        """Remove this artifact's work in progress."""
+        shutil.rmtree(self.scope.cache() / "work" / self.key, ignore_errors=True)
+
+    def work_folder(self, name: str) -> Path:
+        """A local folder for this artifact's work in progress; the same one when it is resumed."""
+        folder = self.scope.cache() / "work" / self.key / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def input_digest(value: Input) -> str:
+    """Content digest of an input."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, ArtifactRef | CheckpointRef):
+        return value.digest
+    return artifact_key("list", [item.digest for item in value])
+
+
+def stage_settings(name: str, config: LoopConfig) -> JsonObject:
+    """The settings that a stage's result depends on, flat."""
+    prefixes = STAGES[name].settings
+    return {
+        key: value
+        for key, value in computed_settings(config).items()
+        if any(key == p or key.startswith(p + ".") for p in prefixes)
+    }
+
+
+def stage_key(name: str, scope: Scope, inputs: Mapping[str, Input]) -> str:
+    """Digest of everything that a stage's result depends on."""
+    stage = STAGES[name]
+    modules = [stage.module]
+    if stage.prompts and scope.config.teacher.base_url == "simulator":
+        modules.append("looptool.simulator")
+    return artifact_key(
+        name,
+        scope.iteration,
+        stage_settings(name, scope.config),
+        {key: input_digest(value) for key, value in sorted(inputs.items())},
+        [code_digest(module) for module in modules],
+        [prompt_digest(prompt) for prompt in stage.prompts],
+    )
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a stage's coroutine to its end from a synchronous task."""
+    return asyncio.run(work)

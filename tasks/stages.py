@@ -1,0 +1,34 @@
+"""What each stage's result depends on: the cache key is made from this table and from the inputs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """Settings (dotted prefixes), library module and prompts of one stage."""
+
+    settings: tuple[str, ...]
+    module: str
+    prompts: tuple[str, ...] = ()
+
+
+STAGES: dict[str, StageSpec] = {
+    "tools": StageSpec(("seed.sources",), "looptool.seed"),
+    "seed": StageSpec(
+        ("random_seed", "seed", "teacher"),
+        "looptool.seed",
+        ("seed_plan", "seed_user", "seed_assistant", "seed_tool"),
+    ),
+    "validate": StageSpec(("validate", "teacher"), "looptool.validate", ("validate_review",)),
+    "dataset": StageSpec(("random_seed", "merge"), "looptool.merge"),
+    "train": StageSpec(("random_seed", "train"), "looptool.train"),
+    "evaluate": StageSpec(("evaluate", "policy.engine"), "looptool.evaluate"),
+    "probe": StageSpec(("probe", "policy.engine"), "looptool.probe"),
+    "judge": StageSpec(("random_seed", "judge", "teacher"), "looptool.judge", ("judge_compare",)),
+    "expand": StageSpec(
+        ("random_seed", "expand", "teacher", "seed.personas", "seed.styles"),
+        "looptool.expand",
+        ("expand_sample",),
+    ),
+    "merge": StageSpec(("random_seed", "merge"), "looptool.merge"),
+}

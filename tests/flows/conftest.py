@@ -1,0 +1,109 @@
+"""A real Prefect server and worker, started once for all tests of flows."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+TINY = Path(__file__).with_name("tiny.toml")
+
+
+@dataclass
+class Prefect:
+    """What a person does with `prefect` and with the UI, over the same API."""
+
+    port: int
+    lake: Path
+    client: httpx.Client = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=30.0)
+
+    def deployment(self) -> dict[str, Any]:
+        answer = self.client.get("/deployments/name/looptool/iterate")
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def press_run(self, **parameters: Any) -> str:
+        """Create a run of the deployment as the UI's Run button does."""
+        url = f"/deployments/{self.deployment()['id']}/create_flow_run"
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        answer = self.client.post(url, json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def parameters(self, campaign: str, **more: Any) -> dict[str, Any]:
+        overrides = {"store.root": str(self.lake)} | more.pop("overrides", {})
+        return {"campaign": campaign, "profile": str(TINY), "overrides": overrides} | more
+
+    def state(self, run_id: str) -> tuple[str, str]:
+        state = self.client.get(f"/flow_runs/{run_id}").json().get("state") or {}
+        return str(state.get("type")), str(state.get("message") or "")
+
+    def wait(self, run_id: str, seconds: float = 280.0) -> str:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            kind, _ = self.state(run_id)
+            if kind in FINAL:
+                return kind
+            time.sleep(0.5)
+        raise AssertionError(f"run {run_id} is {self.state(run_id)} after {seconds} s")
+
+    def run(self, campaign: str, **more: Any) -> dict[str, str]:
+        """Run an iteration to its end; state names by task run name."""
+        run_id = self.press_run(**self.parameters(campaign, **more))
+        assert self.wait(run_id) == "COMPLETED", self.explain(run_id)
+        return self.tasks(run_id)
+
+    def tasks(self, run_id: str) -> dict[str, str]:
+        body = {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 100}
+        rows = self.client.post("/task_runs/filter", json=body).json()
+        # A task run that was created this moment has no state yet.
+        return {str(row["name"]): str(row["state"]["name"]) for row in rows if row["state"]}
+
+    def wait_for_task(self, run_id: str, name: str, state: str, seconds: float = 120.0) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.tasks(run_id).get(name) == state:
+                return
+            assert self.state(run_id)[0] not in FINAL, self.explain(run_id)
+            time.sleep(0.2)
+        raise AssertionError(f"{name} is not {state}: {self.tasks(run_id)}")
+
+    def explain(self, run_id: str) -> str:
+        body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
+        logs = self.client.post("/logs/filter", json=body).json()
+        text = "\n".join(str(row["message"]) for row in logs)
+        return f"{self.state(run_id)} {self.tasks(run_id)}\n{text}"
+
+    def kill(self, run_id: str) -> None:
+        """SIGKILL the process that runs a flow, as the kernel does when memory is out."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                environ = (process / "environ").read_bytes()
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"PREFECT__FLOW_RUN_ID={run_id}".encode() in environ and b"prefect" in command:
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+        raise AssertionError(f"no process runs flow run {run_id}")
+
+
+@pytest.fixture(scope="session")
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    os.environ["LOOPTOOL_STATE"] = str(tmp_path_factory.mktemp("state"))
+    os.environ["LOOPTOOL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    from deployments import stack
+
+    with stack.running_stack(0) as port:
+        server = Prefect(port, tmp_path_factory.mktemp("lake"))
+        yield server
+        server.client.close()

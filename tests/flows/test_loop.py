@@ -1,0 +1,117 @@
+"""The deployed loop on a real Prefect server: run, run again, change a section, kill and resume."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from looptool.artifacts import Store
+from looptool.campaign import Campaign
+from looptool.records import Sample
+from tests.flows.conftest import Prefect
+
+pytestmark = pytest.mark.timeout(580)
+
+STAGES = {
+    "tools-0", "seed-0", "validate-0", "evaluate-0", "dataset-0",
+    "train-1", "evaluate-1", "probe-1", "judge-1", "expand-1", "validate-1", "merge-1",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def first_run(prefect: Prefect) -> dict[str, str]:
+    return prefect.run("shared")
+
+
+def test_one_iteration_runs_every_stage(first_run: dict[str, str], prefect: Prefect) -> None:
+    assert first_run == dict.fromkeys(STAGES, "Completed")
+    (record,) = Campaign(Store(str(prefect.lake)), "shared").complete()
+    assert record.next_dataset.rows["samples"] == 20
+    assert 0.0 <= record.summary["accuracy"]["all"] <= 1.0
+
+
+def test_the_same_iteration_again_is_cached_throughout(
+    first_run: dict[str, str], prefect: Prefect
+) -> None:
+    assert prefect.run("shared", iteration=1) == dict.fromkeys(STAGES, "Cached")
+
+
+def test_a_changed_section_runs_its_stage_and_those_after_it(
+    first_run: dict[str, str], prefect: Prefect
+) -> None:
+    states = prefect.run(
+        "shared",
+        iteration=1,
+        overrides={"judge.both_orders": False},
+        accept_config_change=True,
+    )
+    again = {"judge-1", "expand-1", "validate-1", "merge-1"}
+    assert {name for name, state in states.items() if state == "Completed"} <= again
+    assert states["judge-1"] == "Completed"
+    assert all(states[name] == "Cached" for name in STAGES - again)
+
+
+def test_another_configuration_is_refused_before_any_work(
+    first_run: dict[str, str], prefect: Prefect
+) -> None:
+    parameters = prefect.parameters("shared", overrides={"merge.dataset_size": 10})
+    run_id = prefect.press_run(**parameters)
+    assert prefect.wait(run_id) == "FAILED"
+    assert "merge.dataset_size: 20 -> 10" in prefect.state(run_id)[1]
+    assert prefect.tasks(run_id) == {}
+
+
+def test_a_killed_run_is_resumed_by_the_next_one(prefect: Prefect) -> None:
+    run_id = prefect.press_run(**prefect.parameters("killed"))
+    prefect.wait_for_task(run_id, "train-1", "Running")
+    prefect.kill(run_id)
+    assert prefect.wait(run_id) == "CRASHED"
+    states = prefect.run("killed")
+    before = {"tools-0", "seed-0", "validate-0", "evaluate-0", "dataset-0"}
+    assert {name for name, state in states.items() if state == "Cached"} == before
+    assert states["merge-1"] == "Completed"
+
+
+def test_the_loop_runs_on_tools_that_nobody_here_wrote(prefect: Prefect) -> None:
+    source = {
+        "format": "openapi",
+        "location": f"http://127.0.0.1:{prefect.port}/api/openapi.json",
+    }
+    overrides = {
+        "seed.sources": [source],
+        "train.max_prompt_tokens": 2048,
+        "seed.heldout_model": "",
+    }
+    states = prefect.run("real", overrides=overrides)
+    assert states == dict.fromkeys(STAGES, "Completed")
+    store = Store(str(prefect.lake))
+    (record,) = Campaign(store, "real").complete()
+    names = {
+        tool.name
+        for sample in store.read(record.dataset, "samples", Sample)
+        for tool in sample.tools
+    }
+    assert any("flow_run" in name for name in names)
+
+
+def test_a_parameter_out_of_range_is_refused_before_a_run_exists(prefect: Prefect) -> None:
+    url = f"/deployments/{prefect.deployment()['id']}/create_flow_run"
+    answer = prefect.client.post(url, json={"parameters": {"campaign": "c", "iteration": 0}})
+    assert answer.status_code in (409, 422)
+    assert "minimum" in answer.text
+
+
+def test_the_prefect_command_starts_a_run_that_completes(
+    first_run: dict[str, str], prefect: Prefect
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "deployment", "run", "looptool/iterate",
+         "-p", "campaign=shared", "-p", f"profile={Path(__file__).with_name('tiny.toml')}",
+         "-p", "iteration=1", "-p", "accept_config_change=true",
+         "-p", f'overrides={{"store.root": "{prefect.lake}"}}', "--watch"],
+        env=os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{prefect.port}/api"},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
