@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments import stack
+from deployments.api import connect, post
 from looptool.artifacts import Store
 from looptool.campaign import Campaign, IterationRecord
 from looptool.errors import ConfigError, LoopToolError
@@ -49,18 +50,19 @@ class Watcher:
     """Reads a flow run's state from the Prefect API."""
 
     def __init__(self, port: int, run_id: str) -> None:
-        self.client = httpx.Client(base_url=stack.api_url(port), timeout=30.0)
+        self.client = connect(port)
         self.run_id = run_id
 
     def flow_state(self) -> tuple[str, str]:
         """Type and message of the flow run's state."""
-        state = self.client.get(f"/flow_runs/{self.run_id}").json().get("state") or {}
+        answer = self.client.get(f"/flow_runs/{self.run_id}").raise_for_status()
+        state = answer.json().get("state") or {}
         return str(state.get("type", "SCHEDULED")), str(state.get("message") or "")
 
     def rows(self) -> list[Row]:
         """The run's tasks in the order in which they started."""
         only = {"flow_runs": {"id": {"any_": [self.run_id]}}}
-        runs = self.client.post("/task_runs/filter", json=only | {"limit": 100}).json()
+        runs = post(self.client, "/task_runs/filter", only | {"limit": 100})
         progress = self._progress()
         found = [r for r in runs if r.get("start_time")]
         found.sort(key=lambda r: r["start_time"])
@@ -70,7 +72,7 @@ class Watcher:
         body = {
             "artifacts": {"flow_run_id": {"any_": [self.run_id]}, "type": {"any_": ["progress"]}}
         }
-        rows = self.client.post("/artifacts/filter", json=body).json()
+        rows = post(self.client, "/artifacts/filter", body)
         return {
             str(r["task_run_id"]): (float(r["data"] or 0.0), r["description"] or "") for r in rows
         }
@@ -99,7 +101,8 @@ def launch(port: int, campaign: str, profile: str, overrides: dict[str, Any]) ->
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}={value}")]
     stack.run_prefect(port, "deployment", "run", "looptool/iterate", *arguments, "--tag", tag)
     body = {"flow_runs": {"tags": {"all_": [tag]}}}
-    found = httpx.post(f"{stack.api_url(port)}/flow_runs/filter", json=body, timeout=30.0).json()
+    with connect(port) as client:
+        found = post(client, "/flow_runs/filter", body)
     if len(found) != 1:
         raise stack.StackError("the flow run that was just created cannot be found")
     return str(found[0]["id"])
@@ -210,7 +213,7 @@ def main() -> int:
     console = Console()
     try:
         run(console, options)
-    except (stack.StackError, LoopToolError, subprocess.TimeoutExpired) as exc:
+    except (stack.StackError, LoopToolError, subprocess.TimeoutExpired, httpx.HTTPError) as exc:
         console.print(f"error: {exc}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import httpx
 
+from deployments.api import api_url, connect, post
+
 HOME = Path(__file__).resolve().parent.parent
 STATE = Path(os.environ.get("LOOPTOOL_STATE", HOME / ".looptool")).resolve()
 LOGS = STATE / "logs"
@@ -42,11 +44,6 @@ class StackError(Exception):
     """The local Prefect stack could not be started or used."""
 
 
-def api_url(port: int) -> str:
-    """Address of the server's API."""
-    return f"http://127.0.0.1:{port}/api"
-
-
 def environment(port: int) -> dict[str, str]:
     """Environment of every process of the stack."""
     return os.environ | {
@@ -54,6 +51,7 @@ def environment(port: int) -> dict[str, str]:
         "PREFECT_HOME": str(STATE / "prefect"),
         "PREFECT_API_URL": api_url(port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "30",  # SQLite locks for seconds on a busy machine
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
@@ -174,7 +172,8 @@ def run_prefect(port: int, *arguments: str) -> str:
 def create_pool(port: int) -> None:
     """Create the process work pool; one that exists is left as it is."""
     body = {"name": POOL, "type": "process"}
-    answer = httpx.post(f"{api_url(port)}/work_pools/", json=body, timeout=30.0)
+    with connect(port) as client:
+        answer = client.post("/work_pools/", json=body)
     if answer.status_code not in (201, 409):
         raise StackError(f"work pool {POOL} could not be created: HTTP {answer.status_code}")
 
@@ -207,13 +206,13 @@ def start(wanted_port: int, say: Callable[[str], None] = print) -> int:
 def release_stale_runs(port: int) -> None:
     """Mark runs of an earlier, killed server as crashed: they would hold their deployment's slot."""
     body = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
-    with httpx.Client(base_url=api_url(port), timeout=30.0) as client:
-        for run in client.post("/flow_runs/filter", json=body).json():
+    with connect(port) as client:
+        for run in post(client, "/flow_runs/filter", body):
             state = {
                 "type": "CRASHED",
                 "message": "The process that ran it was killed; run it again to resume.",
             }
-            client.post(f"/flow_runs/{run['id']}/set_state", json={"state": state, "force": True})
+            post(client, f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
 
 
 def stop_all() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from looptool.errors import ConfigError, shorten
 from looptool.records import Kind
@@ -236,6 +236,19 @@ class MergeConfig(Section):
     """Which perplexity ranks them."""
     new_seed_rates: tuple[float, ...] = (4 / 13, 2 / 13, 1 / 13)
     """Share of unused seeds in D_2, D_3, …; the last one goes on being halved [paper: table 7]."""
+    no_call_rate_min: float = Field(0.05, ge=0, le=1)
+    """Least share of samples whose label calls nothing (clarification, no tool, summary)."""
+    no_call_rate_max: float = Field(0.35, ge=0, le=1)
+    """Largest such share: a policy that is paid too often for not calling learns to abstain."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "MergeConfig":
+        if self.no_call_rate_min > self.no_call_rate_max:
+            raise ValueError(
+                f"no_call_rate_min {self.no_call_rate_min} is above "
+                f"no_call_rate_max {self.no_call_rate_max}"
+            )
+        return self
 
 
 class EvaluateConfig(Section):

@@ -6,17 +6,19 @@ seeds; the top `high_ppl_rate` of the mastered and both-correct samples; unused 
 rate; expansions, one for each error seed in turn, then a second one, and so on. So too many
 expansions are cut evenly over their seeds, and unused seeds, which can wait, give way before
 anything that cannot. Places that stay empty are filled with the next mastered samples by
-perplexity, then with more unused seeds; what is still missing is reported as `short_by`. The order
+perplexity, then with more unused seeds; what is still missing is reported as `short_by`. Samples
+whose label calls nothing have at most `no_call_rate_max` of the places, those that call at most what
+`no_call_rate_min` leaves: the paper's models learn to abstain (relevance 77.8 -> 61.1). The order
 of the result is a seeded shuffle, the same whatever the order of the input.
 """
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from looptool.config import MergeConfig
-from looptool.merge.hygiene import Gate, Ledger, draw, require_training
+from looptool.merge.hygiene import Gate, Ledger, Quota, draw, require_training
 from looptool.merge.select import Parts, Sorter
 from looptool.records import Judgement, Origin, ProbeResult, Record, Sample
 from looptool.schema import Fate
@@ -50,6 +52,8 @@ class MergeReport(Record):
     """Samples missing to the target."""
     by_origin: dict[str, int]
     by_kind: dict[str, int]
+    no_call_rate: float
+    """Share of samples whose label calls nothing."""
     offered: dict[str, int]
     """How many samples each part could have given."""
     taken: dict[str, int]
@@ -86,7 +90,7 @@ def first_dataset(
     """D_1: seeds drawn at random, so that each kind comes in about its share of the pool."""
     require_training(pool, "pool")
     ledger = Ledger()
-    builder = _Builder(config, Gate(heldout, ledger), {"new_seeds": len(pool)})
+    builder = _Builder(config, Gate(heldout, ledger), {"new_seeds": pool})
     builder.add("new_seeds", _shuffle(pool, random_seed, "new", 1), config.dataset_size)
     return builder.finish(random_seed, 1, ledger, Parts(), 1.0)
 
@@ -116,11 +120,11 @@ def merge_round(inputs: MergeInputs, config: MergeConfig, random_seed: int) -> M
         config,
         Gate(inputs.heldout, ledger),
         {
-            "untouched": len(parts.untouched),
-            "error_seeds": len(parts.errors),
-            "mastered_or_both_correct": len(parts.ranked),
-            "new_seeds": len(new),
-            "expansions": len(grown),
+            "untouched": parts.untouched,
+            "error_seeds": parts.errors,
+            "mastered_or_both_correct": parts.ranked,
+            "new_seeds": new,
+            "expansions": grown,
         },
     )
     builder.add("untouched", parts.untouched)
@@ -130,7 +134,7 @@ def merge_round(inputs: MergeInputs, config: MergeConfig, random_seed: int) -> M
     builder.add("expansions", grown)
     builder.add("filled_high_ppl", parts.ranked)
     builder.add("filled_new_seeds", new)
-    _record_leavers(parts, grown, ledger)
+    _record_leavers(parts, grown, ledger, builder.quota)
     return builder.finish(random_seed, makes, ledger, parts, rate)
 
 
@@ -155,17 +159,20 @@ def deal_in_turn(expansions: Sequence[Sample], random_seed: int) -> list[Sample]
 class _Builder:
     """Fills the places of a dataset part by part."""
 
-    def __init__(self, config: MergeConfig, gate: Gate, offered: dict[str, int]) -> None:
+    def __init__(
+        self, config: MergeConfig, gate: Gate, offered: Mapping[str, Sequence[Sample]]
+    ) -> None:
         self._config = config
         self._gate = gate
-        self._offered = offered
+        self.quota = Quota(config, itertools.chain.from_iterable(offered.values()))
+        self._offered = {part: len(samples) for part, samples in offered.items()}
         self._taken: dict[str, list[Sample]] = {}
 
     def add(self, part: str, samples: Sequence[Sample], count: int | None = None) -> None:
         """Gives the part at most `count` of the places that are left."""
         room = self._config.dataset_size - sum(map(len, self._taken.values()))
         wanted = room if count is None else min(room, count)
-        self._taken[part] = self._gate.admit(samples, wanted, part)
+        self._taken[part] = self._gate.admit(samples, wanted, part, self.quota)
 
     def finish(
         self, random_seed: int, makes: int, ledger: Ledger, parts: Parts, rate: float
@@ -185,6 +192,7 @@ class _Builder:
             short_by=self._config.dataset_size - len(dataset),
             by_origin=_count([sample.origin for sample in dataset]),
             by_kind=_count([sample.kind for sample in dataset]),
+            no_call_rate=sum(not s.label.calls for s in dataset) / max(1, len(dataset)),
             offered=self._offered,
             taken={part: len(samples) for part, samples in self._taken.items()},
             left_out=dict(sorted(left.items())),
@@ -196,7 +204,7 @@ class _Builder:
         return MergeOutcome(dataset, tuple(ledger.fates), report)
 
 
-def _record_leavers(parts: Parts, grown: Sequence[Sample], ledger: Ledger) -> None:
+def _record_leavers(parts: Parts, grown: Sequence[Sample], ledger: Ledger, quota: Quota) -> None:
     """Writes down why what was offered and not looked at, or not let in, is gone."""
     settled = {fate.sample_id for fate in ledger.fates}
     for sample in parts.ranked:
@@ -205,7 +213,9 @@ def _record_leavers(parts: Parts, grown: Sequence[Sample], ledger: Ledger) -> No
             ledger.record(sample, "dropped", "low_ppl" if mastered else "both_correct_low_ppl")
     for sample in (*parts.untouched, *parts.errors, *grown):
         if sample.sample_id not in settled:
-            ledger.record(sample, "dropped", "no_place_left")
+            crowded = not sample.label.calls and not quota.has_room(sample)
+            reason = "no_call_share" if crowded else "no_place_left"
+            ledger.record(sample, "dropped", reason)
 
 
 def _short_reason(fate: Fate) -> str:

@@ -1,11 +1,13 @@
 """What may not enter a dataset: held-out samples, their contexts, and repetitions."""
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from looptool.config import MergeConfig
 from looptool.errors import DataError
 from looptool.records import (
     AssistantMessage,
@@ -30,6 +32,30 @@ class Ledger:
         self.fates.append(Fate(sample_id=sample.sample_id, fate=fate, reason=reason))
 
 
+class Quota:
+    """Places for samples that call and for those that do not.
+
+    Both the lower and the upper bound of the share without calls are upper bounds here: what calls
+    must leave the lower one free, as far as there are samples for it.
+    """
+
+    def __init__(self, config: MergeConfig, offered: Iterable[Sample]) -> None:
+        size = config.dataset_size
+        without = sum(not sample.label.calls for sample in offered)
+        self._left = {
+            True: size - min(math.ceil(size * config.no_call_rate_min), without),
+            False: math.floor(size * config.no_call_rate_max),
+        }
+
+    def has_room(self, sample: Sample) -> bool:
+        """Whether one more of its sort fits."""
+        return self._left[bool(sample.label.calls)] > 0
+
+    def take(self, sample: Sample) -> None:
+        """Gives one of the places away."""
+        self._left[bool(sample.label.calls)] -= 1
+
+
 class Gate:
     """Lets each sample in once, and none whose context is a held-out one."""
 
@@ -39,17 +65,20 @@ class Gate:
         self._seen: set[str] = set()
         self._ledger = ledger
 
-    def admit(self, samples: Iterable[Sample], count: int, reason: str) -> list[Sample]:
+    def admit(
+        self, samples: Iterable[Sample], count: int, reason: str, quota: Quota
+    ) -> list[Sample]:
         """The first `count` that may enter, with their fates; those after them are not looked at.
 
-        A sample that was looked at before is passed over.
+        A sample that was looked at before, or for whose sort the quota is used up, is passed over.
         """
         entered: list[Sample] = []
         for sample in samples:
             if len(entered) >= count:
                 break
-            if self._may_enter(sample):
+            if quota.has_room(sample) and self._may_enter(sample):
                 entered.append(sample)
+                quota.take(sample)
                 self._ledger.record(sample, "kept", reason)
         return entered
 

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.api import connect, post
+
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 TINY = Path(__file__).with_name("tiny.toml")
 
@@ -24,7 +26,7 @@ class Prefect:
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}/api", timeout=30.0)
+        self.client = connect(self.port)
 
     def deployment(self) -> dict[str, Any]:
         answer = self.client.get("/deployments/name/looptool/iterate")
@@ -44,7 +46,8 @@ class Prefect:
         return {"campaign": campaign, "profile": str(TINY), "overrides": overrides} | more
 
     def state(self, run_id: str) -> tuple[str, str]:
-        state = self.client.get(f"/flow_runs/{run_id}").json().get("state") or {}
+        answer = self.client.get(f"/flow_runs/{run_id}").raise_for_status()
+        state = answer.json().get("state") or {}
         return str(state.get("type")), str(state.get("message") or "")
 
     def wait(self, run_id: str, seconds: float = 280.0) -> str:
@@ -64,7 +67,7 @@ class Prefect:
 
     def tasks(self, run_id: str) -> dict[str, str]:
         body = {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 100}
-        rows = self.client.post("/task_runs/filter", json=body).json()
+        rows = post(self.client, "/task_runs/filter", body)
         # A task run that was created this moment has no state yet.
         return {str(row["name"]): str(row["state"]["name"]) for row in rows if row["state"]}
 
@@ -79,7 +82,7 @@ class Prefect:
 
     def explain(self, run_id: str) -> str:
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
-        logs = self.client.post("/logs/filter", json=body).json()
+        logs = post(self.client, "/logs/filter", body)
         text = "\n".join(str(row["message"]) for row in logs)
         return f"{self.state(run_id)} {self.tasks(run_id)}\n{text}"
 

@@ -358,3 +358,38 @@ def test_rows_as_many_as_the_papers_are_merged_without_a_quadratic_loop() -> Non
 
 def assert_all_accounted_for(outcome: MergeOutcome, samples: Sequence[Sample]) -> None:
     assert {s.sample_id for s in samples} <= set(reasons(outcome))
+
+
+def asks(text: str) -> Sample:
+    return make(text, kind=Kind.CLARIFY, label=Label(text="Which one?"))
+
+
+def test_samples_without_calls_have_at_most_their_share() -> None:
+    errors = [asks(f"ask {n}") for n in range(30)] + [make(f"call {n}") for n in range(30)]
+    outcome = merge(
+        config(20, no_call_rate_max=0.25),
+        current=errors,
+        probes=[probe(s, False) for s in errors],
+        judgements=[judged(s, "PRED_WRONG") for s in errors],
+    )
+    assert sum(not s.label.calls for s in outcome.dataset) == 5
+    assert outcome.report.size == 20
+    assert outcome.report.no_call_rate == 0.25
+    assert outcome.report.left_out == {"dropped: no_call_share": 25, "dropped: no_place_left": 15}
+
+
+def test_samples_that_call_leave_room_for_those_that_do_not() -> None:
+    pool = [make(f"call {n}") for n in range(50)] + [asks(f"ask {n}") for n in range(5)]
+    bounds = config(20, no_call_rate_min=0.2)
+    assert first_dataset(pool, bounds, 3).report.no_call_rate == pytest.approx(0.2, abs=0.051)
+    assert sum(not s.label.calls for s in first_dataset(pool, bounds, 3).dataset) >= 4
+
+
+def test_where_every_label_calls_no_place_is_held_free() -> None:
+    pool = [make(f"call {n}") for n in range(30)]
+    assert first_dataset(pool, config(20, no_call_rate_min=0.2), 3).report.size == 20
+
+
+def test_bounds_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="no_call_rate_min 0.9 is above no_call_rate_max"):
+        config(20, no_call_rate_min=0.9)
