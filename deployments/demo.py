@@ -26,7 +26,8 @@ from rich.text import Text
 from deployments import stack
 from deployments.api import connect, post
 from looptool.artifacts import Store
-from looptool.campaign import Campaign, IterationRecord
+from looptool.campaign import Campaign
+from looptool.cli import show_iterations
 from looptool.errors import ConfigError, LoopToolError
 from tasks.profiles import resolve_profile
 from tasks.record import check_inputs
@@ -157,20 +158,6 @@ def print_changes(rows: list[Row], shown: dict[str, str]) -> None:
             print(f"  {row.name:12} {row.state.lower():10} {took}", flush=True)
 
 
-def results(records: list[IterationRecord]) -> Table:
-    """The table of the campaign's iterations."""
-    table = Table(title="Held-out accuracy and data by iteration", title_justify="left")
-    for name in ("iteration", *(str(r.iteration) for r in records)):
-        table.add_column(name, justify="left" if name == "iteration" else "right")
-    lines: dict[str, list[str]] = {}
-    for record in records:
-        for name, value in record.summary.get("table", {}).items():
-            lines.setdefault(name, []).append(str(value))
-    for name, values in lines.items():
-        table.add_row(name, *values)
-    return table
-
-
 def read_override(text: str) -> tuple[str, Any]:
     """`judge.votes=3` as a key and a value; the value is JSON, or text if it is not."""
     key, found, value = text.partition("=")
@@ -196,7 +183,7 @@ def run(console: Console, options: argparse.Namespace) -> None:
             number = len(campaign.complete()) + 1
             run_id = launch(port, options.campaign, options.profile, overrides)
             watch(console, port, run_id, f"campaign {options.campaign}, iteration {number}")
-    console.print(results(campaign.complete()))
+    console.print(show_iterations(campaign.complete()))
     console.print(f"artifacts: {store.uri('campaigns', options.campaign)}")
     console.print("Prefect UI with these runs: make up (and make down)", soft_wrap=True)
 

@@ -1,5 +1,6 @@
 """The command line: thin, everything it does is in the library."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from looptool.artifacts import Store
-from looptool.campaign import Campaign
+from looptool.campaign import Campaign, IterationRecord
 from looptool.config import SimulatorConfig, ToolSource, load_profile
 from looptool.errors import LoopToolError
 from looptool.records import canonical_json
@@ -87,6 +88,18 @@ def simulate(
     serve(config, host, port)
 
 
+def show_iterations(records: Sequence[IterationRecord]) -> Table:
+    """The campaign's iterations side by side, one figure a row."""
+    table = Table(title="Held-out accuracy and data by iteration", title_justify="left")
+    table.add_column("iteration")
+    for record in records:
+        table.add_column(str(record.iteration), justify="right")
+    names = dict.fromkeys(name for record in records for name in record.summary["table"])
+    for name in names:
+        table.add_row(name, *(str(r.summary["table"].get(name, "")) for r in records))
+    return table
+
+
 @app.command()
 def status(
     campaign: Annotated[str, typer.Argument(help="Name of the campaign.")],
@@ -107,11 +120,7 @@ def status(
     if not records:
         err.print(f"campaign {escape(campaign)} has no complete iteration below {escape(root)}")
         raise typer.Exit(1)
-    table = Table("", *(f"iteration {record.iteration}" for record in records))
-    names = list(dict.fromkeys(n for record in records for n in record.summary["table"]))
-    for name in names:
-        table.add_row(name, *(record.summary["table"].get(name, "") for record in records))
-    out.print(table)
+    out.print(show_iterations(records))
 
 
 if __name__ == "__main__":
