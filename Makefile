@@ -60,6 +60,8 @@ down: $(STAMP) ## Stop them
 
 bench: $(STAMP) ## Run the quick benchmarks
 	$(BIN)/python -m benchmarks.matching
+	$(BIN)/python -m benchmarks.validation
+	$(BIN)/python -m benchmarks.teacher
 
 lock: ## Refresh requirements/lock.txt from the current environment
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements/lock.txt

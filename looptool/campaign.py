@@ -2,6 +2,7 @@
 
     <root>/campaigns/<name>/campaign.json                      the configuration
     <root>/campaigns/<name>/iterations/0001/iteration.json     what iteration 1 ended with
+    <root>/campaigns/<name>/spending/<session>.json            what the teacher cost in one session
 
 An iteration is complete when its record exists and continues the record before it: after a change that
 re-made iteration 1, an old record of iteration 2 no longer counts.
@@ -12,10 +13,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from looptool.artifacts import (
-    MANIFEST,
     ArtifactRef,
     CheckpointRef,
-    Manifest,
     Store,
     artifact_key,
     check_name,
@@ -29,9 +28,12 @@ R = TypeVar("R", bound=Record)
 OPERATIONAL = {
     "store",
     "stop",
+    "teacher.base_url",
     "teacher.max_concurrency",
     "teacher.timeout_s",
+    "teacher.deadline_s",
     "teacher.attempts",
+    "teacher.patience_s",
     "teacher.api_key_env",
     "teacher.price_in",
     "teacher.price_out",
@@ -90,6 +92,14 @@ class CampaignFile(Record):
     settings: JsonObject
 
 
+class Spending(Record):
+    """What one session of the teacher cost."""
+
+    cost_usd: float
+    usage: JsonObject
+    """Requests, tokens, cost and failures by stage."""
+
+
 class Campaign:
     """The recorded state of one campaign on a store."""
 
@@ -144,14 +154,16 @@ class Campaign:
             chain.append(record)
 
     def spent_usd(self) -> float:
-        """What the teacher has cost in all committed stages, US dollars."""
-        pattern = self.store.path("campaigns", self.name, "iterations", "*", "*", "*", MANIFEST)
-        spent = 0.0
-        for path in self.store.fs.glob(pattern):
-            teacher = self._read(str(path), Manifest).stats.get("teacher", [])
-            for usage in teacher if isinstance(teacher, list) else [teacher]:
-                spent += sum(float(stage["cost_usd"]) for stage in usage.values())
-        return spent
+        """What the teacher has cost, US dollars; stages that were never committed count as well."""
+        pattern = self.store.path("campaigns", self.name, "spending", "*.json")
+        return sum(self._read(str(p), Spending).cost_usd for p in self.store.fs.glob(pattern))
+
+    def record_spending(self, session: str, usage: JsonObject) -> None:
+        """Store what a session of the teacher has cost so far, by stage, replacing earlier figures."""
+        path = self.store.path("campaigns", self.name, "spending", f"{session}.json")
+        cost = sum(float(stage["cost_usd"]) for stage in usage.values())
+        body = Spending(cost_usd=cost, usage=usage).model_dump_json(indent=1)
+        self.store.put(path, body.encode())
 
     def finish(self, record: IterationRecord) -> None:
         """Store the record of an iteration, replacing an older one."""

@@ -6,12 +6,15 @@ after it, and nothing before. Secrets are never here: a profile names the enviro
 """
 
 import difflib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from looptool.errors import ConfigError, shorten
 from looptool.records import Kind
@@ -20,7 +23,9 @@ from looptool.records import Kind
 class Section(BaseModel):
     """Base of every section: frozen, no unknown keys, docstrings as descriptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
 
 class NoiseConfig(Section):
@@ -34,6 +39,8 @@ class NoiseConfig(Section):
     """Reviews that pass a bad step or fail a good one."""
     malformed_rate: float = Field(0.0, ge=0, le=1)
     """Replies that are not the JSON asked for; a repeated request may succeed."""
+    nonconforming_rate: float = Field(0.0, ge=0, le=1)
+    """Synthetic tools that break one of the constraints they were asked for."""
     http_error_rate: float = Field(0.0, ge=0, le=1)
     """Requests answered 429 or 503 with Retry-After."""
     cut_rate: float = Field(0.0, ge=0, le=1)
@@ -54,21 +61,44 @@ class SimulatorConfig(Section):
     noise: NoiseConfig = NoiseConfig()
 
 
+def _check_endpoint(url: str) -> None:
+    """Raises what is wrong with the address of an endpoint, without showing one that holds a key."""
+    try:
+        parts = urlsplit(url)
+        wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
+    except ValueError:
+        raise PydanticCustomError("withheld", "not a URL") from None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise PydanticCustomError(
+            "withheld",
+            "the URL of an endpoint must hold no user, password, query or fragment; keys come from "
+            "the environment variable that teacher.api_key_env names",
+        )
+    if wrong:
+        raise ValueError("expected `simulator` or a URL such as http://127.0.0.1:8000/v1")
+
+
 class TeacherConfig(Section):
     """The model that writes dialogues, reviews, judges and expands."""
 
-    base_url: str = "simulator"
-    """`simulator` for the scripted teacher in process, or the URL of an OpenAI-compatible endpoint."""
+    base_url: str | tuple[str, ...] = "simulator"
+    """`simulator` for the scripted teacher in process, or the URL of an OpenAI-compatible endpoint; a
+    list of URLs when several serve the same model."""
     model: str = "scripted"
     """Model name sent with each request (`scripted` and `scripted-expert` for the simulator)."""
     api_key_env: str = "LOOPTOOL_TEACHER_API_KEY"
     """Name of the environment variable that holds the key; the key itself is never configuration."""
     max_concurrency: int = Field(32, ge=1)
-    """Requests in flight at once, at most."""
+    """Requests in flight at once, at most, at each endpoint."""
     timeout_s: float = Field(120.0, gt=0)
     """Deadline of one attempt, seconds."""
+    deadline_s: float | None = Field(None, gt=0)
+    """Deadline of a call with all its attempts and pauses, seconds; None: attempts and patience decide."""
     attempts: int = Field(6, ge=1)
-    """Tries per request before it counts as failed."""
+    """Tries per request that is answered badly, too late or with an error of its own; 1: no second try,
+    whatever happens."""
+    patience_s: float = Field(7200.0, ge=0)
+    """How long a call waits for an endpoint that limits rates or is away, seconds."""
     max_tokens: int = Field(2048, ge=1)
     """Longest reply, tokens."""
     temperature: float = Field(0.6, ge=0)
@@ -82,18 +112,145 @@ class TeacherConfig(Section):
     """Spending limit of the campaign; None: no limit."""
     simulator: SimulatorConfig = SimulatorConfig()
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z_]\w*", value, re.ASCII):
+            raise PydanticCustomError(
+                "withheld", "expected the name of an environment variable, never the key itself"
+            )
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _are_addresses(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        urls = (value,) if isinstance(value, str) else value
+        if value == "simulator":
+            return value
+        if not urls or len(set(urls)) != len(urls):
+            raise ValueError("expected one URL or a list of different ones")
+        for url in urls:
+            _check_endpoint(url)
+        return value
+
 
 class ToolSource(Section):
     """One place that tools come from."""
 
-    format: Literal["catalogue", "json", "openapi"] = "catalogue"
-    """`catalogue` is the built-in one; `json` a file of OpenAI functions; `openapi` an OpenAPI document."""
+    format: Literal["auto", "catalogue", "json", "openapi", "mcp", "python", "parquet"] = "auto"
+    """`auto` looks at the location and what is there; without a location it is the built-in `catalogue`."""
     location: str = ""
-    """File path or URL; empty for the catalogue."""
+    """File path, URL, `mcp:COMMAND ARGS`, `mcp+http://…` or `package.module[:function]` (it is imported)."""
+    command: tuple[str, ...] = ()
+    """Program and arguments of an MCP server over stdio, in place of a location; never run by a shell."""
+    env: tuple[str, ...] = ()
+    """Names of the environment variables that the command gets; their values are never configuration."""
+    token_env: str = ""
+    """Name of the environment variable with the bearer token of an MCP server over HTTP."""
+    timeout_s: float = Field(30.0, gt=0)
+    """Longest wait for a URL or an MCP server, seconds."""
+    tags: tuple[str, ...] = ()
+    """Only operations of an OpenAPI document with one of these tags; empty: all."""
+    paths: tuple[str, ...] = ()
+    """Only operations at or below one of these paths, or that match one as a glob; empty: all."""
+    include_deprecated: bool = False
+    """Whether operations that an OpenAPI document marks as deprecated become tools too."""
     include: tuple[str, ...] = ()
     """Only tools whose name or path contains one of these; empty: all."""
     limit: int | None = Field(None, ge=1)
     """At most so many tools, the first ones."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ToolSource":
+        if self.command and self.location:
+            raise ValueError("a tool source has a location or a command, not both")
+        if self.command and self.format not in ("auto", "mcp"):
+            raise ValueError(f"a command starts an MCP server, so format cannot be {self.format}")
+        return self
+
+
+class FaultConfig(Section):
+    """Which errors tools answer with. Weights are whole numbers; 0 leaves a fault out.
+
+    A dialogue of kind `retry` always has one passing fault (time-out, 429, 5xx) at its first call.
+    """
+
+    rate: float = Field(0.0, ge=0, le=1)
+    """Share of the dialogues of the other kinds whose first call meets a fault as well."""
+    timeout: int = Field(1, ge=0)
+    too_many_requests: int = Field(1, ge=0)
+    server_error: int = Field(1, ge=0)
+    not_found: int = Field(0, ge=0)
+    changed_schema: int = Field(0, ge=0)
+    """A result with a field renamed or missing, as after an update of the service."""
+
+
+class ToolBackendConfig(Section):
+    """Who answers the calls of a dialogue."""
+
+    kind: Literal["simulated", "mcp"] = "simulated"
+    """`simulated`: the teacher plays every tool. `mcp`: tools from MCP servers are really called."""
+    attempts: int = Field(3, ge=1)
+    """Answers asked of the teacher per call, until one fits the output schema and the dialogue."""
+    calls: Literal["live", "record", "replay"] = "record"
+    """Real calls: always made; made once and then read back; or only read back."""
+    recording: str = "tool_calls.jsonl"
+    """JSON Lines file of the real calls, for `record` and `replay`."""
+
+
+class SyntheticConfig(Section):
+    """Tools made up by the teacher along the dual tree (method, section 2)."""
+
+    count: int = Field(0, ge=0)
+    """Accepted tools wanted; 0 makes none."""
+    context_tree: str = ""
+    """TOML file of what tools are about; empty: the built-in one."""
+    constraint_tree: str = ""
+    """TOML file of what shape tools have; empty: the built-in one."""
+    max_attempts: float = Field(3.0, ge=1)
+    """Tools asked for per tool wanted, at most, before the count is reported as unmet."""
+    model: str = ""
+    """Model that writes the tools; empty: the teacher's."""
+
+
+class TargetConfig(Section):
+    """What the accepted samples of each split are like, beside their kinds; empty: as they come."""
+
+    tools: dict[str, float] = {}
+    """Relative weight of ranges of the number of tools in context, e.g. `{"3-5" = 1, "6-10" = 2}`; they
+    replace tools_min and tools_max."""
+    difficulty: dict[Literal["easy", "medium", "hard"], float] = {}
+    """Relative weight by near misses (tools of the domain in focus) among the distractors: none, about
+    half, all."""
+
+    @model_validator(mode="after")
+    def _weights_make_sense(self) -> "TargetConfig":
+        for name, weights in (("tools", self.tools), ("difficulty", self.difficulty)):
+            if weights:
+                _check_weights(name, weights.values())
+        last = 0
+        for low, high in sorted(map(read_range, self.tools)):
+            if low <= last:
+                raise ValueError(f"tools: two ranges hold {low}")
+            last = high
+        return self
+
+
+def read_range(text: str) -> tuple[int, int]:
+    """`3-5` as (3, 5) and `7` as (7, 7); raises ValueError for anything else."""
+    low, dash, high = text.partition("-")
+    if not low.isdecimal() or not (high.isdecimal() if dash else True):
+        raise ValueError(f"tools: {shorten(text)!r} is no range of counts such as 3-5")
+    first, last = int(low), int(high or low)
+    if not 1 <= first <= last:
+        raise ValueError(f"tools: {shorten(text)!r} is an empty range")
+    return first, last
+
+
+def _check_weights(name: str, weights: Iterable[float]) -> None:
+    listed = list(weights)
+    if min(listed, default=0.0) < 0 or max(listed, default=0.0) <= 0:
+        raise ValueError(f"{name} needs at least one weight above 0, and none below")
 
 
 class SeedConfig(Section):
@@ -101,27 +258,27 @@ class SeedConfig(Section):
 
     sources: tuple[ToolSource, ...] = (ToolSource(),)
     train_samples: int = Field(28160, ge=1)
-    """Training samples to make in all (Dseed); later rounds draw on what the first did not use."""
+    """Accepted training samples in all (Dseed); later rounds draw on what the first did not use."""
     heldout_samples: int = Field(1000, ge=0)
-    """Held-out samples over seen tools; never trained on."""
+    """Accepted held-out samples over seen tools; never trained on."""
     heldout_unseen_samples: int = Field(500, ge=0)
-    """Held-out samples over unseen tools."""
+    """Accepted held-out samples over unseen tools."""
     unseen_tool_rate: float = Field(0.2, ge=0, lt=1)
     """Share of the tools kept out of training entirely."""
     heldout_model: str = ""
     """Model that writes the held-out dialogues; empty: the teacher's model."""
     kinds: dict[Kind, float] = {
         Kind.SINGLE: 0.25,
-        Kind.PARALLEL: 0.15,
-        Kind.MULTI_STEP: 0.15,
-        Kind.MULTI_TURN: 0.2,
-        Kind.CLARIFY: 0.1,
-        Kind.NO_TOOL: 0.1,
+        Kind.PARALLEL: 0.12,
+        Kind.MULTI_STEP: 0.12,
+        Kind.MULTI_TURN: 0.25,
+        Kind.CLARIFY: 0.08,
+        Kind.NO_TOOL: 0.08,
         Kind.RETRY: 0.05,
+        Kind.SUMMARY: 0.05,
     }
-    """Relative weight of each kind of dialogue."""
-    summary_rate: float = Field(0.1, ge=0, le=1)
-    """Share of summary decisions (text after the last result) that become samples."""
+    """Relative weight of each kind among the accepted samples of a split."""
+    targets: TargetConfig = TargetConfig()
     tools_min: int = Field(20, ge=1)
     """Fewest tools in a dialogue [released code: 20-30]."""
     tools_max: int = Field(30, ge=1)
@@ -131,11 +288,30 @@ class SeedConfig(Section):
     self_consistency: bool = True
     """Ask each assistant turn twice, a third time on disagreement; no majority marks the turn."""
     styles: tuple[str, ...] = ("plain", "polite", "terse", "chatty")
-    """Speaking styles of the user, drawn evenly."""
+    """Speaking styles of the user, drawn evenly: names of `people`, or own words."""
     personas: tuple[str, ...] = ("a busy professional", "a student", "a retired teacher")
+    """Who the user is: names of `people`, or own words; `all` stands for everyone there."""
     languages: tuple[str, ...] = ("en",)
+    """Codes of `people`, or names of languages."""
+    people: str = ""
+    """TOML file of own personas, styles and languages, beside the built-in ones."""
+    faults: FaultConfig = FaultConfig()
+    tool_backend: ToolBackendConfig = ToolBackendConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
+    rounds_max: int = Field(6, ge=1)
+    """Rounds of dialogues and their validation, at most; each plays what the ones before left missing."""
     max_attempts: float = Field(3.0, ge=1)
-    """Dialogues started per dialogue needed, at most, before the target is reported as unmet."""
+    """Dialogues started per dialogue needed, at most, before a target is reported as unmet."""
+    shard_size: int = Field(64, ge=2)
+    """Dialogues under way or not yet stored, at most: what a killed run repeats. A part holds half of
+    them, so less than twice `teacher.max_concurrency` leaves the endpoint idle at times."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "SeedConfig":
+        _check_weights("kinds", self.kinds.values())
+        if self.tools_min > self.tools_max:
+            raise ValueError(f"tools_min {self.tools_min} is above tools_max {self.tools_max}")
+        return self
 
 
 class ValidateConfig(Section):
@@ -145,6 +321,8 @@ class ValidateConfig(Section):
     """Ask the teacher to review each dialogue; a failed review drops it."""
     grounding: bool = True
     """Every argument value must be found in the context, be a default or be implied by an enum."""
+    shard_size: int = Field(256, ge=2)
+    """Dialogues under review or not yet stored, at most: what a killed run repeats; a part holds half."""
 
 
 class TrainConfig(Section):
@@ -294,7 +472,11 @@ class LoopConfig(Section):
     stop: StopConfig = StopConfig()
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,
     )
 
 
@@ -343,6 +525,8 @@ def _lay_over(raw: dict[str, Any], path: list[str], value: Any) -> None:
 def _describe(error: dict[str, Any]) -> str:
     loc = [str(part) for part in error["loc"]]
     key = ".".join(loc)
+    if error["type"] == "withheld":  # the value may be a key
+        return f"{key}: {error['msg']}"
     if error["type"] != "extra_forbidden":
         return f"{key} = {shorten(error.get('input'))}: {error['msg']}"
     known = _keys_beside(loc)

@@ -8,11 +8,7 @@ the Authorization header and nothing else.
 
 import asyncio
 import os
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from time import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,9 +16,11 @@ import httpx2
 import openai
 from pydantic import BaseModel
 
+from looptool.chat.endpoints import Endpoint, Queue
+from looptool.chat.faults import Fault, read_status
 from looptool.chat.pacing import Pace
+from looptool.chat.patience import Patience
 from looptool.chat.replies import (
-    FORMATS,
     Completion,
     Refusal,
     check_completion,
@@ -32,41 +30,25 @@ from looptool.chat.replies import (
 )
 from looptool.chat.transport import as_transport
 from looptool.chat.usage import StageUsage
+from looptool.chat.wire import direct_transport
 from looptool.config import TeacherConfig
-from looptool.errors import (
-    BudgetExceeded,
-    ConfigError,
-    TeacherError,
-    TeacherMalformed,
-    TeacherRefused,
-    TeacherUnavailable,
-    shorten,
-)
+from looptool.errors import BudgetExceeded, ConfigError, shorten
 
 M = TypeVar("M", bound=BaseModel)
-BACKOFF_S = 0.25
-BACKOFF_CAP_S = 30.0
-RETRY_AFTER_CAP_S = 300.0
 SEED_STEP = 1_000_003
-FORMAT_WORDS = ("response_format", "json_schema", "json_object", "structured output", "guided")
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """One attempt that gave no reply."""
-
-    kind: str
-    message: str
-    retry_after_s: float | None = None
-
-    def as_error(self) -> TeacherError:
-        if self.kind == "refused":
-            return TeacherRefused(self.message)
-        return (TeacherMalformed if self.kind == "malformed" else TeacherUnavailable)(self.message)
+_PLAIN: openai.RequestOptions = {
+    "headers": {
+        f"X-Stainless-{name}": openai.omit
+        for name in (
+            "Lang Package-Version OS Arch Runtime Runtime-Version Async Retry-Count Read-Timeout"
+        ).split()
+    }
+}
+"""Without the headers that tell an endpoint about this machine; they cost a tenth of a call."""
 
 
 class Teacher:
-    """One endpoint and one spending limit; use as `async with Teacher(config) as teacher`."""
+    """The endpoints and one spending limit; use as `async with Teacher(config) as teacher`."""
 
     def __init__(
         self, config: TeacherConfig, transport: Any = None, *, spent_usd: float = 0.0
@@ -75,7 +57,8 @@ class Teacher:
         (`AsgiTransport(app)`).
 
         `spent_usd` is what the campaign has spent before, counted against the budget.
-        Raises ConfigError when the simulator is configured and no transport to it is given.
+        Raises ConfigError when the simulator is configured and no transport to it is given, and
+        when the key cannot be one.
         """
         if config.base_url == "simulator" and transport is None:
             raise ConfigError(
@@ -84,21 +67,29 @@ class Teacher:
             )
         self.config = config
         self.usage: dict[str, StageUsage] = {}
-        self.pace = Pace(config.max_concurrency)
         self._spent_before = spent_usd
-        self._format = FORMATS[0]
-        self._jitter = random.Random()
         local = config.base_url == "simulator"
-        self._key = "" if local else os.environ.get(config.api_key_env, "")
-        self._client = openai.AsyncOpenAI(
+        self._key = "" if local else read_key(config.api_key_env)
+        urls = (config.base_url,) if isinstance(config.base_url, str) else config.base_url
+        shared = as_transport(transport)
+        self._queue = Queue(
+            [
+                Endpoint(url, self._open(url, shared), Pace(config.max_concurrency))
+                for url in (("http://simulator/v1",) if local else urls)
+            ]
+        )
+
+    def _open(self, url: str, transport: httpx2.AsyncBaseTransport | None) -> openai.AsyncOpenAI:
+        limit = self.config.timeout_s
+        return openai.AsyncOpenAI(
             api_key=self._key or "unused",
-            base_url="http://simulator/v1" if local else config.base_url,
+            base_url=url,
             max_retries=0,
             http_client=httpx2.AsyncClient(
-                transport=as_transport(transport),
-                timeout=httpx2.Timeout(config.timeout_s, connect=min(10.0, config.timeout_s)),
-                limits=httpx2.Limits(max_connections=config.max_concurrency),
-                follow_redirects=True,
+                transport=transport or direct_transport(url),
+                timeout=httpx2.Timeout(limit, connect=min(10.0, limit)),
+                limits=httpx2.Limits(max_connections=self.config.max_concurrency),
+                follow_redirects=False,  # where prompts and key go is the profile's business
             ),
         )
 
@@ -111,10 +102,16 @@ class Teacher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.close()
+        for endpoint in self.endpoints:
+            await endpoint.client.close()
 
     def __repr__(self) -> str:
         return f"Teacher(model={self.config.model!r}, spent_usd={self.spent_usd:.4f})"
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The endpoints with their pace and what was learned about them."""
+        return self._queue.endpoints
 
     @property
     def spent_usd(self) -> float:
@@ -143,129 +140,146 @@ class Teacher:
         top_p: float | None = None,
         seed: int | None = None,
     ) -> M:
-        """The endpoint's answer to the messages as an instance of `reply`.
+        """The answer to the messages as an instance of `reply`.
 
-        Raises TeacherUnavailable or TeacherMalformed when all attempts failed (the type of the last
-        one), TeacherRefused at once, and BudgetExceeded before a request when the limit is reached.
-        The limit can be overrun by the requests that are in flight when it is reached.
+        Raises TeacherUnavailable or TeacherMalformed when it is given up (by the type of the last
+        failure), TeacherRefused at once, and BudgetExceeded before a request when the limit is
+        reached. The limit can be overrun by the requests that are in flight when it is reached.
         """
         request: dict[str, Any] = {
             "model": model or self.config.model,
-            "messages": list(messages),
+            "messages": messages,
             "max_tokens": self.config.max_tokens,
             "temperature": self.config.temperature if temperature is None else temperature,
             "top_p": self.config.top_p if top_p is None else top_p,
         }
         usage = self.usage.setdefault(stage, StageUsage())
+        patience = Patience(self.config)
+        clock = asyncio.get_running_loop().time
         malformed = 0
-        failure = _Failure("connection", "nothing was sent")
-        for attempt in range(1, self.config.attempts + 1):
+        avoid: Endpoint | None = None
+        while True:
             if seed is not None:
                 # A deterministic endpoint repeats a malformed reply, unless the seed changes.
                 request["seed"] = (seed + malformed * SEED_STEP) % 2**31
-            async with self.pace:
-                self._check_budget()  # in here, or all that wait for a place would have passed it
-                outcome = await self._attempt(request, reply, usage)
-            if not isinstance(outcome, _Failure):
+            endpoint = await self._queue.take(avoid)
+            try:
+                self._check_budget()  # here, or all that wait for a place would have passed it
+                sent_at = clock()
+                limit_s = patience.begin(sent_at)
+                outcome = await self._attempt(endpoint, request, reply, usage, limit_s)
+            finally:
+                self._queue.give_back(endpoint)
+            if not isinstance(outcome, Fault):
                 usage.answers += 1
                 return outcome
-            failure = outcome
-            usage.count_failure(failure.kind)
-            malformed += failure.kind == "malformed"
-            if failure.kind == "refused" or attempt == self.config.attempts:
+            usage.count_failure(outcome.kind)
+            now = clock()
+            pause = patience.pause(
+                outcome,
+                now,
+                known=endpoint.known,
+                answering=endpoint.pace.answered_at >= sent_at,
+                elsewhere=self._queue.ready_beside(endpoint, now),
+            )
+            if pause is None:
                 break
-            await asyncio.sleep(self._pause(failure, attempt))
-        raise failure.as_error()
+            if outcome.kind == "malformed":
+                malformed += 1
+            else:
+                avoid = endpoint
+            await asyncio.sleep(pause)
+        raise outcome.as_error(patience.gave_up)
 
     def _check_budget(self) -> None:
         limit = self.config.budget_usd
-        if limit is not None and self.spent_usd >= limit and (limit > 0 or self._priced):
+        if limit is None:
+            return
+        spent = self.spent_usd
+        priced = self.config.price_in > 0 or self.config.price_out > 0
+        if spent >= limit and (limit > 0 or priced):
             raise BudgetExceeded(
-                f"the teacher has cost {self.spent_usd:.4f} US dollars of teacher.budget_usd = "
+                f"the teacher has cost {spent:.4f} US dollars of teacher.budget_usd = "
                 f"{limit}; raise the limit and run again, what was committed stays"
             )
 
-    @property
-    def _priced(self) -> bool:
-        return self.config.price_in > 0 or self.config.price_out > 0
-
-    def _pause(self, failure: _Failure, attempt: int) -> float:
-        if failure.kind == "malformed":
-            return 0.0
-        jitter = self._jitter.uniform(0.5, 1.0)
-        backoff: float = min(BACKOFF_CAP_S, BACKOFF_S * 2.0 ** (attempt - 1)) * jitter
-        if failure.retry_after_s is None:
-            return backoff
-        return min(RETRY_AFTER_CAP_S, failure.retry_after_s * (1.5 - jitter / 2))
-
     async def _attempt(
-        self, request: dict[str, Any], reply: type[M], usage: StageUsage
-    ) -> M | _Failure:
-        """One try, with at most two more where the endpoint does not know a response format."""
-        while True:
-            asked = self._format
-            body = dict(request)
-            if asked != "none":
+        self,
+        endpoint: Endpoint,
+        request: dict[str, Any],
+        reply: type[M],
+        usage: StageUsage,
+        limit_s: float,
+    ) -> M | Fault:
+        """One try, repeated at once where the endpoint says that it wants to be asked otherwise."""
+        clock = asyncio.get_running_loop().time
+        outcome: Completion | Fault | None = None
+        while outcome is None:
+            body = endpoint.shape(request)
+            if endpoint.format != "none":
                 body["response_format"] = (
-                    schema_format(reply) if asked == "json_schema" else {"type": asked}
+                    schema_format(reply)
+                    if endpoint.format == "json_schema"
+                    else {"type": endpoint.format}
                 )
             usage.requests += 1
-            outcome = await self._send(body)
-            if isinstance(outcome, _Failure):
-                if outcome.kind == "format":
-                    if self._format == asked:
-                        self._format = FORMATS[FORMATS.index(asked) + 1]
-                    continue
-                self.pace.report(overloaded=outcome.kind in ("rate_limited", "server_error"))
-                return outcome
-            self.pace.report(overloaded=False)
-            self._account(outcome, request, usage)
-            try:
-                check_completion(outcome)
-                return parse_json_reply(outcome.text, reply)
-            except Refusal as exc:
-                return _Failure("refused", f"the teacher {exc}")
-            except ValueError as exc:
-                return _Failure("malformed", f"the teacher's reply is malformed: {exc}")
-
-    async def _send(self, body: dict[str, Any]) -> Completion | _Failure:
+            sent_at = clock()
+            outcome = await self._send(endpoint, body, limit_s)
+        if isinstance(outcome, Fault):
+            if outcome.kind in ("malformed", "refused"):
+                endpoint.pace.answer(clock())
+            else:
+                limited = outcome.kind == "rate_limited"
+                asked_s = (outcome.retry_after_s or 0.0) if limited else 0.0
+                patient = asked_s <= self.config.patience_s
+                endpoint.pace.fail(sent_at, clock(), asked_s if patient else 0.0)
+            return outcome
+        endpoint.pace.answer(clock())
+        self._account(outcome, request, usage)
         try:
-            async with asyncio.timeout(self.config.timeout_s):
+            check_completion(outcome)
+            return parse_json_reply(outcome.text, reply)
+        except Refusal as exc:
+            return Fault("refused", f"the teacher {exc}")
+        except ValueError as exc:
+            return Fault("malformed", f"the teacher's reply is malformed: {exc}")
+
+    async def _send(
+        self, endpoint: Endpoint, body: dict[str, Any], limit_s: float
+    ) -> Completion | Fault | None:
+        """The completion or why there is none; None when the endpoint was learned to want another body."""
+        try:
+            async with asyncio.timeout(limit_s):
                 # The raw response: building openai's own models of it costs more than all the rest.
-                response = await self._client.post(
-                    "/chat/completions", body=body, cast_to=httpx2.Response
+                response = await endpoint.client.post(
+                    endpoint.target, body=body, cast_to=httpx2.Response, options=_PLAIN
                 )
+            endpoint.known = True
             return read_completion(response.content)
-        except (TimeoutError, openai.APITimeoutError):
-            return _Failure(
-                "timeout", f"the teacher did not answer within {self.config.timeout_s:g} s"
-            )
+        except (TimeoutError, openai.APITimeoutError) as exc:
+            # A connection that is not even made says nothing of the request.
+            outage = isinstance(exc.__cause__, httpx2.ConnectTimeout)
+            said = f"the teacher did not answer within {limit_s:g} s"
+            return Fault("timeout", said, outage=outage)
         except openai.APIStatusError as exc:
-            return self._read_status(exc, "response_format" in body)
+            endpoint.known = True
+            text = exc.response.text[:2000]
+            if endpoint.learn(body, exc.status_code, text):
+                return None
+            return read_status(
+                exc.status_code,
+                text,
+                exc.response.headers,
+                self._scrub(text),
+                self.config.api_key_env,
+            )
         except (openai.APIConnectionError, httpx2.HTTPError, OSError) as exc:
             cause = exc.__cause__ or exc
             reason = self._scrub(f"{type(cause).__name__}: {cause}")
-            return _Failure("connection", f"the connection to the teacher failed ({reason})")
+            said = f"the connection to the teacher at {endpoint.url} failed ({reason})"
+            return Fault("connection", said, outage=True)
         except ValueError as exc:
-            return _Failure("malformed", f"the teacher's answer is {self._scrub(exc)}")
-
-    def _read_status(self, exc: openai.APIStatusError, formatted: bool) -> _Failure:
-        status = exc.status_code
-        text = exc.response.text[:2000]
-        said = f"HTTP {status} from the teacher: {self._scrub(text)}"
-        if status in (400, 422) and formatted and any(w in text.lower() for w in FORMAT_WORDS):
-            return _Failure("format", said)
-        if status == 429 and "insufficient_quota" in text:
-            return _Failure("refused", said)
-        if status == 429:
-            return _Failure("rate_limited", said, read_retry_after(exc.response.headers))
-        if status >= 500 or status in (408, 409, 425):
-            return _Failure("server_error", said, read_retry_after(exc.response.headers))
-        if status in (401, 403):
-            said += f"; is the key in the environment variable {self.config.api_key_env} right?"
-        elif status == 404:
-            said += "; check teacher.base_url and teacher.model"
-        return _Failure("refused", said)
+            return Fault("malformed", f"the teacher's answer is {self._scrub(exc)}")
 
     def _account(self, completion: Completion, request: dict[str, Any], usage: StageUsage) -> None:
         prompt, answer = completion.prompt_tokens, completion.completion_tokens
@@ -285,14 +299,14 @@ class Teacher:
         return shorten(said.replace(self._key, "***") if self._key else said, 240)
 
 
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the endpoint asks to wait; None if it does not say."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) * unit)
-        except (KeyError, ValueError):
-            continue
-    try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time())
-    except (KeyError, ValueError, TypeError):
-        return None
+def read_key(variable: str) -> str:
+    """The key from the environment; empty if there is none.
+
+    Raises ConfigError for one that cannot stand in a header, without showing it.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(
+            f"the environment variable {variable} holds blanks or characters that no key has"
+        )
+    return key

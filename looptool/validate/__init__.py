@@ -14,7 +14,15 @@ from looptool.validate.rules import (
     check_sample,
     find_label_problems,
 )
-from looptool.validate.stage import ValidationOutcome, ValidationReport, validate_samples
+from looptool.validate.stage import (
+    ValidationOutcome,
+    ValidationReport,
+    cut_parts,
+    find_violations,
+    review_part,
+    summarise,
+    validate_samples,
+)
 
 __all__ = [
     "CALL_RULES",
@@ -27,8 +35,12 @@ __all__ = [
     "check_dialogue",
     "check_label",
     "check_sample",
+    "cut_parts",
     "find_label_problems",
+    "find_violations",
     "review_dialogues",
+    "review_part",
     "review_samples",
+    "summarise",
     "validate_samples",
 ]

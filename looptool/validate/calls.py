@@ -18,7 +18,9 @@ from referencing.exceptions import Unresolvable
 
 from looptool.errors import shorten
 from looptool.records import JsonObject, ToolSpec
+from looptool.validate.accept import Accept, Unsure, compile_schema
 from looptool.validate.formats import make_format_checker
+from looptool.validate.references import find_endless_reference
 
 CALL_RULES = (
     "unknown_tool",
@@ -33,6 +35,8 @@ CALL_RULES = (
 _COMPOSING = ("allOf", "anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "dependentSchemas")
 _OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties", "propertyNames")
 _CACHED = 8192
+_DEEPEST = 64
+"""Levels of arguments: no tool needs more, and validators recurse."""
 _FORMATS = make_format_checker()
 
 
@@ -62,28 +66,33 @@ def check_call(call: Mapping[str, Any], tools: Sequence[ToolSpec]) -> list[Viola
         detail = f"arguments are {shorten(type(arguments).__name__)}, not an object"
         return [Violation("bad_arguments", "arguments", detail)]
     if not is_json(arguments):
-        detail = f"not JSON (NaN, Infinity or a Python object): {shorten(arguments)}"
+        detail = (
+            f"not JSON (NaN, Infinity, a Python object or {_DEEPEST} levels): {shorten(arguments)}"
+        )
         return [Violation("bad_arguments", "arguments", detail)]
     return _check_arguments(arguments, tool)
 
 
-def is_json(value: object) -> bool:
-    """Whether JSON has this value: finite numbers, string keys, plain containers."""
-    match value:
-        case None | bool() | int() | str():
-            return True
-        case float():
-            return math.isfinite(value)
-        case list():
-            return all(map(is_json, value))
-        case dict():
-            return all(isinstance(k, str) and is_json(v) for k, v in value.items())
+def is_json(value: object, depth: int = _DEEPEST) -> bool:
+    """Whether it is a JSON value: finite numbers, string keys, plain containers, not too deep."""
+    if value is None or isinstance(value, str | bool | int):
+        return True
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if depth == 0:
+        return False
+    if isinstance(value, list):
+        return all(is_json(child, depth - 1) for child in value)
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and is_json(v, depth - 1) for k, v in value.items())
     return False
 
 
 def _check_arguments(arguments: JsonObject, tool: ToolSpec) -> list[Violation]:
     try:
-        validator = _validator(tool)
+        accept, validator = _validator(tool)
+        if _is_accepted(arguments, accept):
+            return []
         found = [v for error in validator.iter_errors(arguments) for v in _describe(error)]
     except SchemaError as error:
         detail = f"the schema of {tool.name} is itself invalid: {shorten(error.message)}"
@@ -93,6 +102,14 @@ def _check_arguments(arguments: JsonObject, tool: ToolSpec) -> list[Violation]:
         return [Violation("schema", "", detail)]
     # jsonschema reports one error per missing key, each about the whole list.
     return sorted(set(found), key=lambda v: (CALL_RULES.index(v.rule), v.path, v.detail))
+
+
+def _is_accepted(arguments: JsonObject, accept: Accept | None) -> bool:
+    """Whether the fast path is sure that no rule is broken."""
+    try:
+        return accept is not None and accept(arguments)
+    except (Unsure, RecursionError):
+        return False
 
 
 def _describe(error: ValidationError) -> Iterator[Violation]:
@@ -143,16 +160,18 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-_validators: dict[str, Draft202012Validator] = {}
+_validators: dict[str, tuple[Accept | None, Draft202012Validator]] = {}
 
 
-def _validator(tool: ToolSpec) -> Draft202012Validator:
+def _validator(tool: ToolSpec) -> tuple[Accept | None, Draft202012Validator]:
     found = _validators.get(tool.tool_id)
     if found is None:
         Draft202012Validator.check_schema(tool.parameters)
-        found = Draft202012Validator(
-            close_schema(tool.parameters), registry=Registry(), format_checker=_FORMATS
-        )
+        if endless := find_endless_reference(tool.parameters):
+            raise RecursionError(f"{endless} leads back to itself")
+        schema = close_schema(tool.parameters)
+        reference = Draft202012Validator(schema, registry=Registry(), format_checker=_FORMATS)
+        found = compile_schema(schema, _FORMATS), reference
         if len(_validators) >= _CACHED:
             _validators.clear()
         _validators[tool.tool_id] = found

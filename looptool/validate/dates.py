@@ -1,14 +1,23 @@
-"""Which dates and times does a conversation imply? English phrases, by rules.
+"""Which dates and times does a conversation imply? English and Chinese phrases, by rules.
 
 `tomorrow`, `next Friday`, `in two weeks`, `March 5`: counted from the day on which the conversation
-takes place. In other languages any date is taken as computed, since their phrases are not read
-here; the review sees those.
+takes place; Chinese ones are read in `chinese`. In other languages any date is taken as computed,
+since their phrases are not read here; the review sees those.
 """
 
-import calendar
 import datetime
 import re
 from collections.abc import Iterator
+
+from looptool.validate import chinese
+from looptool.validate.days import (
+    day_of_month,
+    days_of_week,
+    shift_days,
+    shift_months,
+    this_and_next_month,
+    weekends,
+)
 
 _MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september",
            "october", "november", "december")  # fmt: skip
@@ -44,6 +53,7 @@ class DateReader:
         except ValueError:
             self._today = None
         self._relative: set[datetime.date] | None = None
+        self._digits = chinese.write_digits(text) if chinese.is_chinese(text) else ""
 
     def implies(self, day: str) -> bool:
         """Whether the ISO date was said somehow, or follows from the day of the conversation."""
@@ -54,10 +64,11 @@ class DateReader:
             return True
         if self._today is None:
             return False
-        if not self._language.lower().startswith("en"):
+        if not self._language.lower().startswith(("en", "zh")):
             return True
         if self._relative is None:
             self._relative = set(_relative_dates(self._text, self._today))
+            self._relative |= set(chinese.read_relative_dates(self._digits, self._today))
         return date in self._relative
 
     def _spelled_out(self, date: datetime.date) -> bool:
@@ -74,26 +85,32 @@ class DateReader:
             rf"(?<!\d)0?{date.month}{digits}0?{date.day}(?:{digits}(\d{{4}}))?(?!\d)",
         )
         years = [match[1] for form in forms for match in re.finditer(form, self._text)]
-        return any(self._fits_year(date, year) for year in years)
+        said = [int(year) if year else None for year in years]
+        said += [
+            year
+            for year, month_number, day in chinese.read_explicit_dates(self._digits)
+            if (month_number, day) == (date.month, date.day)
+        ]
+        return any(self._fits_year(date, year) for year in said)
 
-    def _fits_year(self, date: datetime.date, year: str | None) -> bool:
-        if year:
-            return int(year) == date.year
+    def _fits_year(self, date: datetime.date, year: int | None) -> bool:
+        if year is not None:
+            return year == date.year
         return self._today is None or abs(date.year - self._today.year) <= 1
 
 
 def _relative_dates(text: str, today: datetime.date) -> Iterator[datetime.date]:
     for phrase, distance in _NEAR.items():
         if phrase in text:
-            yield from _shift(today, distance)
+            yield from shift_days(today, distance)
     for number, name in enumerate(_DAYS):
         if re.search(rf"\b{name}s?\b|\b{name[:3]}\b", text):
             ahead = (number - today.weekday()) % 7
             # "next Friday" means different days to different people: all of them are allowed.
             for distance in (ahead - 7, ahead, ahead + 7):
-                yield from _shift(today, distance)
+                yield from shift_days(today, distance)
     if "weekend" in text:
-        yield from (d for n in range(14) for d in _shift(today, n) if d.weekday() >= 4)
+        yield from weekends(today)
     yield from _spans(text, today)
     yield from _periods(text, today)
 
@@ -106,45 +123,20 @@ def _spans(text: str, today: datetime.date) -> Iterator[datetime.date]:
             continue
         signed = -count if match[3] else count
         if match[2] in _UNIT_DAYS:
-            yield from _shift(today, signed * _UNIT_DAYS[match[2]])
+            yield from shift_days(today, signed * _UNIT_DAYS[match[2]])
         else:
-            yield from _shift_months(today, signed * (12 if match[2] == "year" else 1))
+            yield from shift_months(today, signed * (12 if match[2] == "year" else 1))
 
 
 def _periods(text: str, today: datetime.date) -> Iterator[datetime.date]:
     """`next week` is any day of it, `the 5th` one of the months around."""
-    monday = today - datetime.timedelta(days=today.weekday())
     for phrase, weeks in (("this week", 0), ("next week", 1), ("last week", -1)):
         if phrase in text:
-            yield from (d for n in range(7) for d in _shift(monday, weeks * 7 + n))
+            yield from days_of_week(today, weeks)
     if re.search(r"\b(?:next|this|end of the|end of) month\b", text):
-        first = today.replace(day=1)
-        yield from (d for n in range(62) for d in _shift(first, n))
+        yield from this_and_next_month(today)
     for match in re.finditer(r"\bthe (\d{1,2})(?:st|nd|rd|th)\b", text):
-        for months in (-1, 0, 1):
-            for date in _shift_months(today.replace(day=1), months):
-                yield from _on_day(date, int(match[1]))
-
-
-def _shift(date: datetime.date, days: int) -> Iterator[datetime.date]:
-    try:
-        yield date + datetime.timedelta(days=days)
-    except OverflowError:
-        return
-
-
-def _shift_months(date: datetime.date, months: int) -> Iterator[datetime.date]:
-    year, month = divmod(date.year * 12 + date.month - 1 + months, 12)
-    if 1 <= year <= 9999:
-        last = calendar.monthrange(year, month + 1)[1]
-        yield datetime.date(year, month + 1, min(date.day, last))
-
-
-def _on_day(month: datetime.date, day: int) -> Iterator[datetime.date]:
-    try:
-        yield month.replace(day=day)
-    except ValueError:
-        return
+        yield from day_of_month(today, int(match[1]))
 
 
 def spoken_times(hour: int, minute: int) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """Is every argument value found in the conversation? (method, section 2: values are never invented)
 
 A value is grounded when a user, a tool, the system or an earlier call said it. Free of proof are
-booleans, null, members of an enum, a const and the schema's default. Numbers may be words up to
-twelve or a percentage, times may be written on a twelve-hour clock, and dates may follow from the
-day of the conversation. What rules cannot see (synonyms, sums, translations) fails here and is
-listed as rejected: the check prefers to lose a sample rather than to teach a model to invent.
+booleans, null, members of an enum, a const and the schema's default. Numbers may be words or a
+percentage, times may be written on a twelve-hour clock, and dates may follow from the day of the
+conversation; English and Chinese are read. What rules cannot see (synonyms, sums, translations)
+fails here and is listed as rejected: the check prefers to lose a sample rather than to teach a model
+to invent.
 """
 
 import json
@@ -24,19 +25,23 @@ from looptool.records import (
     ToolSpec,
     canonical_json,
 )
+from looptool.validate import chinese
 from looptool.validate.calls import Violation
 from looptool.validate.dates import DateReader, spoken_times
 from looptool.validate.formats import is_date
 
 _NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:[,'’ ]\d{3})*(?:\.\d+)?|[-−]?\d+(?:\.\d+)?")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|percent)")
-_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-          "eleven", "twelve")  # fmt: skip
-_NUMBER_WORDS = {word: Decimal(value) for value, word in enumerate(_WORDS)} | {
-    "once": Decimal(1),
-    "twice": Decimal(2),
-    "dozen": Decimal(12),
-}
+_ONES = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+         "fifteen sixteen seventeen eighteen nineteen").split()  # fmt: skip
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_NUMBER_WORDS = (
+    {word: value for value, word in enumerate(_ONES)}
+    | {word: 10 * value for value, word in enumerate(_TENS, 2)}
+    | {"once": 1, "twice": 2, "dozen": 12}
+)
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
+_SPELLED = re.compile(rf"(?:\b(?:a|{'|'.join([*_NUMBER_WORDS, *_SCALES])})\b(?:[ -]and)?[ -]?)+")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:?\d{2})?")
 _WHOLE_WORDS = 4
 """Strings shorter than this must be words of their own: `or` is not grounded by `for`."""
@@ -52,6 +57,7 @@ class Evidence:
         self._plain = ""
         self._numbers: set[Decimal] = set()
         self._dates: DateReader | None = None
+        self._times: set[tuple[int, int]] = set()
         self._date, self._language = date, language
 
     @classmethod
@@ -89,6 +95,11 @@ class Evidence:
         self._plain = f" {_plain(self._joined)} "
         self._numbers = _numbers(self._folded)
         self._dates = DateReader(self._folded, self._date, self._language)
+        self._times = set()
+        if chinese.is_chinese(self._folded):
+            digits = chinese.write_digits(self._folded)
+            self._numbers |= _numbers(digits) | set(chinese.read_numbers(digits))
+            self._times = set(chinese.read_times(digits))
 
     def _holds_text(self, value: str) -> bool:
         plain = _plain(value)
@@ -117,7 +128,7 @@ class Evidence:
         if not found:
             return False
         hour, minute = int(found[1]), int(found[2])
-        return any(
+        return (hour, minute) in self._times or any(
             re.search(rf"(?<![\d:]){re.escape(form)}(?![\d:])", self._folded)
             for form in spoken_times(hour, minute)
         )
@@ -222,7 +233,7 @@ def _fold(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Words alone: no case, no punctuation, one blank between them, line breaks kept."""
-    lines = _fold(text).split("\n")
+    lines = chinese.split_scripts(_fold(text)).split("\n")
     return " \n ".join(" ".join(re.sub(r"[\W_]+", " ", line).split()) for line in lines).strip()
 
 
@@ -233,9 +244,23 @@ def _numbers(text: str) -> set[Decimal]:
     found |= {n for part in re.findall(r"\d+(?:\.\d+)?", text) if (n := _decimal(part)) is not None}
     found |= {Decimal(m[0].replace(",", ".")) for m in re.finditer(r"\b\d+,\d{1,2}\b", text)}
     found |= {Decimal(m[1]) / 100 for m in _PERCENT.finditer(text)}
-    found |= {_NUMBER_WORDS[w] for w in re.findall(r"[a-z]+", text) if w in _NUMBER_WORDS}
+    found |= {Decimal(n) for m in _SPELLED.finditer(text) for n in _spelled_numbers(m[0])}
     found |= {-Decimal(m[1]) for m in re.finditer(r"\bminus (\d+(?:\.\d+)?)", text)}
     return found
+
+
+def _spelled_numbers(words: str) -> Iterator[int]:
+    """The number that the words say together, and each one of them: `two hundred and fifty`."""
+    total = section = 0
+    for word in re.findall(r"[a-z]+", words):
+        if word in _NUMBER_WORDS:
+            yield _NUMBER_WORDS[word]
+            section += _NUMBER_WORDS[word]
+        elif word in _SCALES:
+            section = max(1, section) * _SCALES[word]
+            if word != "hundred":
+                total, section = total + section, 0
+    yield total + section
 
 
 def _close(number: Decimal, numbers: set[Decimal]) -> bool:

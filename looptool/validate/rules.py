@@ -45,6 +45,7 @@ STRUCTURE_RULES = (
 RULES = (*STRUCTURE_RULES, *CALL_RULES, "ungrounded_value", "duplicate")
 """Every rule that needs no teacher."""
 
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _LEAKY_NAME = re.compile(r"[a-z0-9][A-Z]|[A-Za-z0-9][_.-][A-Za-z0-9]")
 
 
@@ -174,17 +175,22 @@ def _check_turns(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Iter
 
 def _check_leaks(text: str, names: set[str], path: str) -> Iterator[Violation]:
     """A plain word such as `search` or `Search` is no leak: people say it."""
-    for name in sorted(names):
+    for name in sorted(name for name in names if name in text):
         if re.search(rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])", text):
             yield Violation("tool_name_leak", path, f"the user says {name}")
 
 
 def _check_repeats(text: str, path: str) -> Iterator[Violation]:
     """A generator caught in a loop says a line twice; a short one (`yes`, `- item`) may recur."""
-    lines = Counter(line.strip() for line in text.splitlines() if len(line.split()) > 2)
+    lines = Counter(line.strip() for line in text.splitlines() if _is_sentence(line))
     for line, count in lines.items():
         if count > 1:
             yield Violation("repeated_lines", path, f"{count} times {shorten(line)!r}")
+
+
+def _is_sentence(line: str) -> bool:
+    """Three words, or six characters of a script that has no blanks."""
+    return len(line.split()) > 2 or len(_UNSPACED.findall(line)) > 5
 
 
 def _check_label_words(sample: Sample) -> Iterator[Violation]:

@@ -144,12 +144,40 @@ def test_composed_schemas_are_not_closed_against_their_own_parts() -> None:
         {"type": "object", "properties": {"a": {"$ref": "https://example.org/a.json"}}},
         {"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}},
         {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"if": {"$ref": "#/$defs/a"}, "then": {}}}},
+        {
+            "properties": {"a": {"$ref": "#/$defs/a"}},
+            "$defs": {"a": {"anyOf": [{"$ref": "#/$defs/b"}]}, "b": {"not": {"$ref": "#/$defs/a"}}},
+        },
+        {"allOf": [{"$ref": "#"}]},
     ],
 )
 def test_a_broken_schema_is_a_violation_and_never_an_exception(schema: JsonObject) -> None:
     tool = make_tool("broken", "", schema)
     assert [v.rule for v in check_call({"name": "broken", "arguments": {"a": "x"}}, [tool])] == [
         "schema"
+    ]
+
+
+def test_a_recursive_schema_that_goes_deeper_each_time_is_a_good_one() -> None:
+    node = {
+        "type": "object",
+        "properties": {"sub": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+    }
+    tool = make_tool("tree", "", {"$ref": "#/$defs/node", "$defs": {"node": node}})
+    assert check_call({"name": "tree", "arguments": {"sub": [{"sub": []}]}}, [tool]) == []
+    found = check_call({"name": "tree", "arguments": {"sub": [{"sub": [3]}]}}, [tool])
+    assert [(v.rule, v.path) for v in found] == [("wrong_type", "sub[0].sub[0]")]
+
+
+def test_arguments_without_end_are_bad_and_do_not_break_the_check() -> None:
+    deep: JsonObject = {}
+    for _ in range(400):
+        deep = {"sub": deep}
+    node = {"type": "object", "properties": {"sub": {"$ref": "#/$defs/node"}}}
+    tool = make_tool("tree", "", {"$ref": "#/$defs/node", "$defs": {"node": node}})
+    assert [v.rule for v in check_call({"name": "tree", "arguments": deep}, [tool])] == [
+        "bad_arguments"
     ]
 
 

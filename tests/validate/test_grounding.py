@@ -13,6 +13,7 @@ from looptool.records import (
     UserMessage,
     make_tool,
 )
+from looptool.validate.chinese import read_numeral
 from looptool.validate.grounding import Evidence, check_grounding
 
 PROPERTIES: JsonObject = {
@@ -69,6 +70,20 @@ def ungrounded(
         ("09:00", "at 9 o'clock"),
         ("12:00", "at noon"),
         ("$", "in $ please"),
+        ("北京", "北京明天天气怎么样？"),
+        ("A3", "请订A3房间"),
+        ("A3", "请订Ａ３房间"),
+        ("15:00", "下午三点开会"),
+        ("15:00", "下午3点"),
+        ("15:30", "下午三點半"),
+        ("09:15", "上午九点一刻"),
+        ("20:10", "晚上八点十分"),
+        ("15:00", "三点见"),
+        ("03:00", "三点见"),
+        ("12:00", "中午"),
+        ("13:00", "中午一点"),
+        ("00:00", "午夜"),
+        ("18:05", "18时05分"),
     ],
 )
 def test_a_string_is_found_however_it_is_written(value: str, said: str) -> None:
@@ -84,6 +99,10 @@ def test_a_string_is_found_however_it_is_written(value: str, said: str) -> None:
         ("15:00", "at 3 am"),
         ("15:00", "at 13 pm"),
         ("Porto Lisbon", "from Porto to Lisbon"),
+        ("上海", "北京明天天气怎么样？"),
+        ("15:00", "上午三点"),
+        ("15:00", "下午四点"),
+        ("15:30", "下午三点"),
     ],
 )
 def test_a_string_that_nobody_said_is_ungrounded(value: str, said: str) -> None:
@@ -103,13 +122,37 @@ def test_a_string_that_nobody_said_is_ungrounded(value: str, said: str) -> None:
         (2.5, "2.5 kg"),
         (45.5, "it costs $45.50."),
         (10**20, "100000000000000000000 it is"),
+        (13, "thirteen of them"),
+        (25, "twenty-five people"),
+        (250, "two hundred and fifty grams"),
+        (1500, "fifteen hundred"),
+        (3200, "three thousand two hundred"),
+        (3, "订三张票"),
+        (2, "两个人"),
+        (12, "十二个鸡蛋"),
+        (3, "订３张票"),
+        (25, "二十五公里"),
+        (3502, "三千五百零二元"),
+        (3500, "三千五"),
+        (120, "一百二"),
+        (12000, "一万二千块"),
+        (15000, "1.5万元"),
+        (0.2, "百分之二十的小费"),
+        (0.2, "２０％的小费"),
+        (-5, "零下五度"),
+        (3.5, "三点五公斤"),
+        (2.5, "两个半小时"),
+        (2031, "二〇三一年"),
     ],
 )
 def test_a_number_is_found_as_digits_or_as_a_word(value: float, said: str) -> None:
     assert ungrounded({"number": value}, said) == []
 
 
-@pytest.mark.parametrize(("value", "said"), [(3, "30 of them"), (13, "thirteen"), (7, "many")])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(3, "30 of them"), (13, "thirty"), (7, "many"), (205, "two hundred and fifty"), (3, "十三个")],
+)
 def test_a_number_that_nobody_said_is_ungrounded(value: float, said: str) -> None:
     assert ungrounded({"number": value}, said) == ["calls[0].number"]
 
@@ -184,6 +227,90 @@ def test_dates_may_follow_from_the_day_of_the_conversation(day: str, said: str) 
 )
 def test_a_date_that_nothing_implies_is_ungrounded(day: str, said: str) -> None:
     assert ungrounded({"text": day}, said, date="2031-03-05") == ["calls[0].text"]
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ("2031-03-06", "明天"),
+        ("2031-03-05", "今晚之前"),
+        ("2031-03-07", "后天出发"),
+        ("2031-03-08", "大后天"),
+        ("2031-03-04", "昨天"),
+        ("2031-03-07", "本周五"),
+        ("2031-03-14", "下周五"),
+        ("2031-03-14", "下星期五"),
+        ("2031-03-16", "下个礼拜天"),
+        ("2031-03-07", "星期五"),
+        ("2031-03-08", "这个周末"),
+        ("2031-03-12", "下周找一天"),
+        ("2031-03-08", "三天后"),
+        ("2031-03-19", "两周后"),
+        ("2031-03-19", "２周以后"),
+        ("2031-04-05", "一个月之后"),
+        ("2031-03-20", "半个月后"),
+        ("2032-03-05", "一年后"),
+        ("2031-03-03", "两天前"),
+        ("2031-03-20", "3月20日"),
+        ("2031-03-20", "三月二十号"),
+        ("2031-03-20", "３月２０日"),
+        ("2031-03-20", "2031年3月20日"),
+        ("2031-03-20", "二〇三一年三月二十日"),
+        ("2035-12-24", "2035年12月24日"),
+        ("2031-03-20", "20号"),
+        ("2031-04-02", "下个月初"),
+    ],
+)
+def test_chinese_dates_may_follow_from_the_day_of_the_conversation(day: str, said: str) -> None:
+    assert ungrounded({"text": day}, said, date="2031-03-05", language="zh") == []
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ("2031-03-08", "明天"),
+        ("2031-03-07", "大后天"),
+        ("2031-03-07", "下周五"),
+        ("2031-03-09", "三天后"),
+        ("2031-03-21", "3月20日"),
+        ("2032-03-20", "2031年3月20日"),
+        ("2031-12-01", "1月12日"),
+        ("2031-03-06", "尽快"),
+        ("2031-06-05", "三月"),
+    ],
+)
+def test_a_chinese_date_that_nothing_implies_is_ungrounded(day: str, said: str) -> None:
+    assert ungrounded({"text": day}, said, date="2031-03-05", language="zh") == ["calls[0].text"]
+
+
+def test_a_chinese_moment_needs_its_day_and_its_time() -> None:
+    said = "明天下午三点"
+    for value, expected in (
+        ("2031-03-06T15:00", []),
+        ("2031-03-06T03:00", ["calls[0].text"]),
+        ("2031-03-07T15:00", ["calls[0].text"]),
+    ):
+        found = ungrounded({"text": value}, said, date="2031-03-05", language="zh")
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("numeral", "value"),
+    [
+        ("十", 10),
+        ("十五", 15),
+        ("二十", 20),
+        ("一百零五", 105),
+        ("一百一十", 110),
+        ("两万三", 23000),
+        ("一亿二千万", 120_000_000),
+        ("一二三", 123),
+        ("百", None),
+        ("万", None),
+    ],
+)
+def test_numerals_are_read(numeral: str, value: int | None) -> None:
+    assert read_numeral(numeral) == value
 
 
 def test_without_a_day_of_the_conversation_nothing_is_computed() -> None:

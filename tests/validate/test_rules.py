@@ -1,9 +1,11 @@
 """Each rule about samples and dialogues is broken alone, by one change to a good one."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from looptool.config import ValidateConfig
 from looptool.records import (
     AssistantMessage,
     Dialogue,
@@ -19,7 +21,15 @@ from looptool.records import (
     make_sample,
     make_tool,
 )
-from looptool.validate import check_dialogue, check_label, check_sample, find_label_problems
+from looptool.validate import (
+    RULES,
+    check_dialogue,
+    check_label,
+    check_sample,
+    find_label_problems,
+    validate_samples,
+)
+from looptool.validate.rules import find_duplicates
 
 WEATHER = make_tool(
     "get_weather",
@@ -79,57 +89,97 @@ def test_good_samples_break_no_rule() -> None:
     assert broken(summary) == []
 
 
-@pytest.mark.parametrize(
-    ("rule", "changes"),
-    [
-        ("ambiguous_tools", {"tools": (WEATHER, SEARCH, SEARCH)}),
-        ("role_order", {"messages": (ASK, NEXT)}),
-        ("role_order", {"messages": (ASK, TOLD)}),
-        ("role_order", {"messages": (ASK, TOLD, TOLD, NEXT)}),
-        ("role_order", {"messages": (ASK, SystemMessage(content="x"), NEXT)}),
-        ("results_answer_calls", {"messages": (ASK, RESULT)}),
-        ("results_answer_calls", {"messages": (ASK, AssistantMessage(calls=(CALL, CALL)), RESULT)}),
-        (
-            "results_answer_calls",
-            {"messages": (ASK, CALLED, RESULT.model_copy(update={"name": "search"}))},
-        ),
-        ("bad_result", {"messages": (ASK, CALLED, ToolMessage(name=CALL.name, content="clear"))}),
-        ("empty_turn", {"messages": (ASK, AssistantMessage(content=" "), ASK)}),
-        (
-            "repeated_lines",
-            {"messages": (UserMessage(content="How is Porto today?\nHow is Porto today?"),)},
-        ),
-        ("tool_name_leak", {"messages": (UserMessage(content="Use get_weather for Porto."),)}),
-        ("kind_mismatch", {"kind": Kind.NO_TOOL}),
-        ("ungrounded_value", {"messages": (UserMessage(content="How is the weather?"),)}),
-    ],
-)
+BROKEN_SAMPLES: list[tuple[str, dict[str, Any]]] = [
+    ("ambiguous_tools", {"tools": (WEATHER, SEARCH, SEARCH)}),
+    ("role_order", {"messages": (ASK, NEXT)}),
+    ("role_order", {"messages": (ASK, TOLD)}),
+    ("role_order", {"messages": (ASK, TOLD, TOLD, NEXT)}),
+    ("role_order", {"messages": (ASK, SystemMessage(content="x"), NEXT)}),
+    ("results_answer_calls", {"messages": (ASK, RESULT)}),
+    ("results_answer_calls", {"messages": (ASK, AssistantMessage(calls=(CALL, CALL)), RESULT)}),
+    (
+        "results_answer_calls",
+        {"messages": (ASK, CALLED, RESULT.model_copy(update={"name": "search"}))},
+    ),
+    ("bad_result", {"messages": (ASK, CALLED, ToolMessage(name=CALL.name, content="clear"))}),
+    ("empty_turn", {"messages": (ASK, AssistantMessage(content=" "), ASK)}),
+    (
+        "repeated_lines",
+        {"messages": (UserMessage(content="How is Porto today?\nHow is Porto today?"),)},
+    ),
+    ("tool_name_leak", {"messages": (UserMessage(content="Use get_weather for Porto."),)}),
+    (
+        "repeated_lines",
+        {"messages": (UserMessage(content="Porto\n请问明天的天气\n请问明天的天气"),)},
+    ),
+    ("kind_mismatch", {"kind": Kind.NO_TOOL}),
+    ("ungrounded_value", {"messages": (UserMessage(content="How is the weather?"),)}),
+]
+
+
+@pytest.mark.parametrize(("rule", "changes"), BROKEN_SAMPLES)
 def test_each_rule_is_broken_alone(rule: str, changes: dict[str, Any]) -> None:
     assert broken(sample(**changes)) == [rule]
 
 
+BROKEN_LABELS = [
+    ("empty_label", Label(text=" ")),
+    ("unknown_tool", Label(calls=(ToolCall(name="get_wether", arguments={"city": "Porto"}),))),
+    (
+        "bad_arguments",
+        Label(calls=(ToolCall(name="get_weather", arguments={"city": float("inf")}),)),
+    ),
+    ("missing_required", Label(calls=(ToolCall(name="get_weather"),))),
+    ("wrong_type", Label(calls=(ToolCall(name="search", arguments={"query": True}),))),
+    (
+        "wrong_type",  # a bool is no integer
+        Label(calls=(ToolCall(name="search", arguments={"query": "Porto", "limit": True}),)),
+    ),
+    (
+        "unknown_parameter",
+        Label(calls=(ToolCall(name="search", arguments={"query": "Porto", "in": "Porto"}),)),
+    ),
+    (
+        "schema",
+        Label(calls=(ToolCall(name=CALL.name, arguments={"city": "Porto", "day": "tomorrow"}),)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "label"), BROKEN_LABELS)
+def test_each_fault_of_a_label_is_named(rule: str, label: Label) -> None:
+    assert [v.rule for v in check_label(sample(), label, grounding=rule != "bad_arguments")] == [
+        rule
+    ]
+    assert find_label_problems(sample(), label)[0].startswith(rule)
+
+
+def test_every_rule_is_broken_alone_somewhere_above() -> None:
+    shown = {rule for rule, _ in BROKEN_SAMPLES} | {rule for rule, _ in BROKEN_LABELS}
+    assert shown | {"duplicate"} == set(RULES)
+
+
+def test_a_sample_that_says_the_same_as_an_earlier_one_is_a_duplicate() -> None:
+    first, other_tools = sample(), sample(tools=(SEARCH, WEATHER), dialogue_id="d-2")
+    other_words = sample(messages=(UserMessage(content="Porto tomorrow, how is it?"),))
+    assert find_duplicates([first, other_tools, other_words]) == {1: first.sample_id}
+
+
 @pytest.mark.parametrize(
-    ("rule", "label"),
+    ("rows", "rule"),
     [
-        ("empty_label", Label(text=" ")),
-        ("unknown_tool", Label(calls=(ToolCall(name="get_wether", arguments={"city": "Porto"}),))),
-        ("missing_required", Label(calls=(ToolCall(name="get_weather"),))),
-        ("wrong_type", Label(calls=(ToolCall(name="search", arguments={"query": True}),))),
-        (
-            "unknown_parameter",
-            Label(calls=(ToolCall(name="search", arguments={"query": "Porto", "in": "Porto"}),)),
-        ),
-        (
-            "schema",
-            Label(
-                calls=(ToolCall(name=CALL.name, arguments={"city": "Porto", "day": "tomorrow"}),)
-            ),
-        ),
+        ([sample(), sample(dialogue_id="d-2")], "duplicate"),
+        ([sample(label=Label(calls=(ToolCall(name="no_such", arguments={}),)))], "unknown_tool"),
     ],
 )
-def test_each_fault_of_a_label_is_named(rule: str, label: Label) -> None:
-    assert [v.rule for v in check_label(sample(), label)] == [rule]
-    assert find_label_problems(sample(), label)[0].startswith(rule)
+def test_a_rejected_sample_is_counted_by_the_name_of_its_rule(
+    rows: list[Sample], rule: str
+) -> None:
+    outcome = asyncio.run(
+        validate_samples(rows, ValidateConfig(review=False), None, stage="validate")
+    )
+    assert outcome.report.by_rule == {rule: 1}
+    assert [rejection.rule for rejection in outcome.rejected] == [rule]
 
 
 def test_a_plain_word_or_a_part_of_a_longer_one_is_no_leak() -> None:
