@@ -1,5 +1,5 @@
-"""Tools from a JSON file: OpenAI functions, bare functions, or the `tools/list` of an MCP
-server."""
+"""Tools from a JSON document: OpenAI functions, bare functions, the `tools/list` of an MCP server,
+Anthropic tools, and lists of them from public data sets."""
 
 import json
 import reprlib
@@ -10,13 +10,17 @@ from typing import Any
 from looptool.errors import ConfigError, DataError, shorten
 from looptool.records import Rejection, ToolSpec, content_id
 from looptool.seed.normalise import make_names_unique, normalise_tool
-from looptool.seed.read import read_text, show_location
+from looptool.seed.read import TIMEOUT_S, read_text, show_location
 
 MAX_NODES = 10_000
 """Values in a rejected document that is kept whole."""
+LISTS = ("tools", "functions", "functionDeclarations", "function_declarations")
+"""Where an object may hold its list of tools."""
 
 
-def load_json_tools(path: str | PathLike[str]) -> tuple[list[ToolSpec], list[Rejection]]:
+def load_json_tools(
+    path: str | PathLike[str], *, timeout_s: float = TIMEOUT_S
+) -> tuple[list[ToolSpec], list[Rejection]]:
     """The tools of a file or URL, and those that break the contract.
 
     The document is a list of tools, or an object with the list under `tools` (also inside `result`,
@@ -25,31 +29,60 @@ def load_json_tools(path: str | PathLike[str]) -> tuple[list[ToolSpec], list[Rej
     """
     location = str(path)
     shown = show_location(location)
-    entries = _find_list(_parse(read_text(location), shown), shown)
+    return read_json_tools(_parse(read_text(location, timeout_s), shown), shown)
+
+
+def read_json_tools(document: Any, shown: str) -> tuple[list[ToolSpec], list[Rejection]]:
+    """The tools of a parsed document, as `load_json_tools` gives them."""
+    entries = _find_list(document, shown)
     if not entries:
         raise ConfigError(f"tool source {shown} holds no tools")
     for number, entry in enumerate(entries):
-        if not _name_of(entry):
+        if not name_of(entry):
             raise DataError(
                 f"{shown}: tool number {number + 1} has no name: {shorten(entry)}; give every "
                 'tool a "name"'
             )
+    return read_entries(entries, shown)
+
+
+def read_entries(entries: list[Any], shown: str) -> tuple[list[ToolSpec], list[Rejection]]:
+    """The tools of a list, with unique names, and those that cannot be one."""
     tools: list[ToolSpec] = []
     rejections: list[Rejection] = []
     for number, entry in enumerate(entries):
         try:
             tools.append(normalise_tool(entry, source=f"{shown}#{number}"))
         except DataError as exc:
-            rejections.append(reject(_name_of(entry), "bad_tool", str(exc), entry))
+            place = name_of(entry) or f"tool number {number + 1}"
+            rejections.append(reject(place, "bad_tool", str(exc), entry))
     return list(make_names_unique(tools)), rejections
+
+
+def holds_tools(document: Any) -> bool:
+    """Whether a document looks like a list of tools, for detecting its format."""
+    if isinstance(document, Mapping):
+        inner = document.get("result")
+        found = inner if isinstance(inner, Mapping) else document
+        return any(isinstance(found.get(key), list) for key in LISTS) or bool(name_of(document))
+    return isinstance(document, list)
 
 
 def reject(name: str, rule: str, detail: str, row: Any) -> Rejection:
     """The rejection of one tool document; what is no JSON, or huge, stays out of the record."""
     kept = row if isinstance(row, dict) and _is_keepable(row) else {"document": reprlib.repr(row)}
     return Rejection(
-        stage="seed", row_id=name or content_id("tool", detail), rule=rule, detail=detail, row=kept
+        stage="seed",
+        row_id=_plain(name) or content_id("tool", detail),
+        rule=rule,
+        detail=_plain(detail),
+        row=kept,
     )
+
+
+def _plain(text: str) -> str:
+    """The text with `?` for what UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _is_keepable(row: Any) -> bool:
@@ -63,7 +96,7 @@ def _is_keepable(row: Any) -> bool:
     if waiting:
         return False
     try:
-        json.dumps(row, allow_nan=False)
+        json.dumps(row, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
         return False
     return True
@@ -79,16 +112,28 @@ def _parse(text: str, shown: str) -> Any:
 def _find_list(document: Any, shown: str) -> list[Any]:
     if isinstance(document, Mapping) and isinstance(document.get("result"), Mapping):
         document = document["result"]
+    if isinstance(document, Mapping) and name_of(document):
+        return [document]
     if isinstance(document, Mapping):
-        document = document.get("tools", document.get("functions"))
+        document = next((document[key] for key in LISTS if key in document), None)
     if not isinstance(document, list):
         raise ConfigError(
             f'tool source {shown} must be a list of tools or an object with "tools": [...]'
         )
-    return document
+    return [tool for entry in document for tool in _flatten(entry)]
 
 
-def _name_of(entry: Any) -> str:
+def _flatten(entry: Any) -> list[Any]:
+    """An entry may hold several declarations, as Gemini's `tools` do."""
+    if isinstance(entry, Mapping) and not name_of(entry):
+        for key in LISTS:
+            if isinstance(entry.get(key), list):
+                return list(entry[key])
+    return [entry]
+
+
+def name_of(entry: Any) -> str:
+    """The name that a tool document gives itself, or an empty text."""
     function = entry.get("function", entry) if isinstance(entry, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
     return name.strip() if isinstance(name, str) else ""

@@ -1,36 +1,41 @@
 """Tools from an OpenAPI 3.0 or 3.1 document: one per operation.
 
-Parameters of path, query, cookie and (where required) header and the properties of a JSON body
-become one flat object, because that is what models fill in well; a name that occurs twice gets its
-place as an ending. Whatever authenticates is left out: a model must not see, invent or pass on
-secrets.
+Parameters of path, query, header and cookie and the properties of a JSON body become one flat
+object, because that is what models fill in well; a name that occurs twice gets its place as an
+ending. Whatever authenticates is left out: a model must not see, invent or pass on secrets. So are
+optional headers of the transport (tracing, caching, versions).
 """
 
-import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from os import PathLike
 from typing import Any
 
 from looptool.errors import ConfigError, DataError, shorten
 from looptool.records import JsonObject, Rejection, ToolSpec
+from looptool.seed.dialects import kinds_of, read_examples
 from looptool.seed.json_file import reject
 from looptool.seed.normalise import make_names_unique, normalise_tool
-from looptool.seed.openapi_schema import SchemaReader
-from looptool.seed.read import as_object, parse_yaml, read_text, show_location
+from looptool.seed.openapi_schema import SchemaReader, merge_schemas
+from looptool.seed.read import TIMEOUT_S, as_object, parse_document, read_text, show_location
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 LEFT_OUT = frozenset(
-    {
-        "authorization",
-        "accept",
-        "content-type",
-        "cookie",
-        "user-agent",
-        "host",
-        "proxy-authorization",
-    }
+    "authorization proxy-authorization cookie accept content-type user-agent host".split()
 )
+"""Headers that OpenAPI says are no parameters, or that authenticate."""
+SECRETS = frozenset(
+    "x-api-key api-key apikey api_key x-auth-token x-access-token access_token x-csrf-token "
+    "x-xsrf-token csrf_token".split()
+)
+"""Names that authenticate wherever they stand, also where no security scheme says so."""
+TRANSPORT = re.compile(
+    r"accept-.*|content-.*|if-.*|cache-control|connection|traceparent|tracestate|baggage"
+    r"|x-forwarded-.*|x-b3-.*|x-(.*-)?(request|correlation|trace)(-id)?|(.*-)?api-version"
+)
+"""Optional headers that are the business of the transport: tracing, caching, versions."""
 MAX_DESCRIPTION = 400
 RESULT_DEPTH = 3
 
@@ -58,51 +63,89 @@ class _Arguments:
 
 def load_openapi_tools(
     document: str | PathLike[str] | Mapping[str, Any],
+    *,
+    tags: Sequence[str] = (),
+    paths: Sequence[str] = (),
+    include_deprecated: bool = False,
+    timeout_s: float = TIMEOUT_S,
+    shown: str = "openapi",
 ) -> tuple[list[ToolSpec], list[Rejection]]:
     """The tools of a document (path, URL or parsed), and the operations that cannot be one.
 
-    Raises ConfigError for what is no OpenAPI 3 document, or has no operations.
+    `tags` and `paths` choose operations, as `ToolSource` says; `shown` names a parsed document.
+    Raises ConfigError for what is no OpenAPI 3 document, has no operations, or none that is chosen.
     """
-    if isinstance(document, Mapping):
-        shown, parsed = "openapi", document
-    else:
+    if not isinstance(document, Mapping):
         location = str(document)
         shown = show_location(location)
-        parsed = _parse(read_text(location), shown)
-    version = str(parsed.get("openapi", ""))
-    if not version.startswith("3."):
-        found = f"swagger {parsed['swagger']}" if "swagger" in parsed else version or "none"
-        raise ConfigError(f"{shown} must be an OpenAPI 3.x document; its version is {found}")
-    paths = as_object(parsed.get("paths") or {}, f"`paths` of {shown}")
-    if not paths:
+        document = as_object(parse_document(read_text(location, timeout_s), shown), shown)
+    _check_version(document, shown)
+    items = as_object(document.get("paths") or {}, f"`paths` of {shown}")
+    if not items:
         raise ConfigError(f"the OpenAPI document {shown} has no paths, so it gives no tools")
-    return _read_operations(parsed, paths, shown)
+    wanted = _Choice(frozenset(tags), tuple(paths), include_deprecated)
+    found = _read_operations(document, items, shown, wanted)
+    if (tags or paths) and not any(found):
+        known = ", ".join(sorted(wanted.tags_seen)[:10]) or "none"
+        asked = ", ".join([*tags, *paths])
+        raise ConfigError(f"{shown} has no operation for {shorten(asked)}; its tags are: {known}")
+    return found
 
 
-def _parse(text: str, shown: str) -> Mapping[str, Any]:
-    try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError):
-        parsed = parse_yaml(text, shown)
-    return as_object(parsed, shown)
+def _check_version(document: Mapping[str, Any], shown: str) -> None:
+    version = str(document.get("openapi", ""))
+    if version.startswith("3."):
+        return
+    found = f"swagger {document['swagger']}" if "swagger" in document else version or "none"
+    raise ConfigError(
+        f"{shown} must be an OpenAPI 3.x document (3.0 and 3.1 are read); its version is "
+        f"{shorten(found)}" + ("; convert it to OpenAPI 3 first" if "swagger" in document else "")
+    )
+
+
+@dataclass(slots=True)
+class _Choice:
+    """Which operations become tools."""
+
+    tags: frozenset[str]
+    paths: tuple[str, ...]
+    deprecated: bool
+    tags_seen: set[str] = field(default_factory=set)
+
+    def takes_path(self, path: str) -> bool:
+        return not self.paths or any(_lies_below(path, place) for place in self.paths)
+
+    def takes_tags(self, operation: Mapping[str, Any]) -> bool:
+        tags = {tag for tag in _list(operation.get("tags")) if isinstance(tag, str)}
+        self.tags_seen |= tags
+        return not self.tags or bool(self.tags & tags)
+
+
+def _lies_below(path: str, place: str) -> bool:
+    start = place.rstrip("/")
+    return path in (place, start) or path.startswith(f"{start}/") or fnmatchcase(path, place)
 
 
 def _read_operations(
-    document: Mapping[str, Any], paths: Mapping[str, Any], shown: str
+    document: Mapping[str, Any], paths: Mapping[str, Any], shown: str, wanted: _Choice
 ) -> tuple[list[ToolSpec], list[Rejection]]:
     reader = SchemaReader(document)
     secret = _secret_parameters(document)
     tools: list[ToolSpec] = []
     rejections: list[Rejection] = []
     for path, raw in paths.items():
+        if not wanted.takes_path(path) or path.startswith("x-"):
+            continue
         try:
             item = reader.follow(raw)
         except DataError as exc:
             rejections.append(reject(path, "bad_tool", str(exc), raw))
             continue
         for method, operation in _operations_of(item):
+            if not wanted.takes_tags(operation):
+                continue
             place = f"{method.upper()} {path}"
-            if operation.get("deprecated") is True:
+            if operation.get("deprecated") is True and not wanted.deprecated:
                 rejections.append(reject(place, "deprecated", "marked as deprecated", operation))
                 continue
             try:
@@ -144,13 +187,15 @@ def _read_operation(
     for parameter in _parameters(reader, item, operation):
         place, name = str(parameter.get("in")), str(parameter.get("name") or "")
         needed = parameter.get("required") is True or place == "path"
-        # Optional headers are the transport's business: versions, tracing, caching.
-        header = place == "header" and (name.lower() in LEFT_OUT or not needed)
-        if not name or header or (place, name.lower()) in secret:
+        low = name.lower()
+        header = place == "header" and (
+            low in LEFT_OUT or (not needed and TRANSPORT.fullmatch(low) is not None)
+        )
+        if not name or header or (place, low) in secret or (place != "path" and low in SECRETS):
             continue
         arguments.add(name, place, _parameter_schema(reader, parameter), required=needed)
     _read_body(reader, operation, arguments)
-    tags = operation.get("tags")
+    tags = [tag for tag in _list(operation.get("tags")) if isinstance(tag, str) and tag]
     words = [part for part in path.split("/") if part and not part.startswith("{")]
     given = operation.get("operationId")
     return {
@@ -158,7 +203,7 @@ def _read_operation(
         "description": _describe(operation, method, path),
         "parameters": arguments.as_schema(),
         "output": _read_result(reader, operation),
-        "domain": str(tags[0]) if isinstance(tags, list) and tags else (words or [""])[0],
+        "domain": (tags or words or [""])[0],
     }
 
 
@@ -168,8 +213,7 @@ def _parameters(
     """Those of the path, replaced by those of the operation with the same name and place."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for holder in (item, operation):
-        listed = holder.get("parameters")
-        for raw in listed if isinstance(listed, list) else ():
+        for raw in _list(holder.get("parameters")):
             parameter = reader.follow(raw)
             if isinstance(parameter, Mapping):
                 found[str(parameter.get("in")), str(parameter.get("name"))] = parameter
@@ -184,9 +228,20 @@ def _parameter_schema(reader: SchemaReader, parameter: Mapping[str, Any]) -> Jso
     description = parameter.get("description")
     if isinstance(description, str) and description.strip():
         schema["description"] = _trim(description)
-    if "example" in parameter and "examples" not in schema:
-        schema["examples"] = [parameter["example"]]
+    _add_examples(schema, _examples_of(parameter))
     return schema
+
+
+def _examples_of(holder: Mapping[str, Any]) -> list[Any]:
+    """The examples that a parameter or a body gives beside its schema."""
+    if "example" in holder:
+        return [holder["example"]]
+    return read_examples(holder["examples"]) if "examples" in holder else []
+
+
+def _add_examples(schema: JsonObject, examples: list[Any]) -> None:
+    if examples and "examples" not in schema:
+        schema["examples"] = examples
 
 
 def _read_body(reader: SchemaReader, operation: Mapping[str, Any], arguments: _Arguments) -> None:
@@ -201,27 +256,46 @@ def _read_body(reader: SchemaReader, operation: Mapping[str, Any], arguments: _A
             kinds = ", ".join(content) if isinstance(content, Mapping) else "nothing"
             raise DataError(f"its body is no JSON: {shorten(kinds)}")
         return
-    schema = reader.read(raw, hidden="readOnly")
-    kind = schema.get("type", "object")
-    flat = schema.get("properties") and (kind == "object" or "object" in kind)
+    schema = _without_null(reader.read(raw, hidden="readOnly"))
+    examples = _examples_of(_json_form_of(as_mapping(content)) or {})
+    flat = schema.get("properties") and "object" in (kinds_of(schema) or ["object"])
     if not flat or schema.get("anyOf") or schema.get("oneOf"):
         if schema or required:
+            _add_examples(schema, examples)
             arguments.add("body", "body", schema, required=required)
         return
-    needed = schema.get("required", []) if required else []
+    needed = _list(schema.get("required")) if required else []
     for name, inner in schema["properties"].items():
+        _add_examples(inner, [e[name] for e in examples if isinstance(e, Mapping) and name in e])
         arguments.add(name, "body", inner, required=name in needed)
 
 
+def _without_null(schema: JsonObject) -> JsonObject:
+    """A body that may be null is one that may be left out."""
+    for key in ("anyOf", "oneOf"):
+        branches = [b for b in schema.get(key, []) if b.get("type") != "null"]
+        if len(branches) == 1 < len(schema[key]):
+            return merge_schemas({k: v for k, v in schema.items() if k != key}, branches[0])
+    return schema
+
+
 def _json_schema_of(content: Mapping[str, Any]) -> Any:
-    """The schema of the JSON form of a content map, else of a web form; None without either."""
+    """The schema of a content map, {} where it has none; None where nothing can be written."""
+    media = _json_form_of(content)
+    if media is None:
+        return None
+    schema = media.get("schema")
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def _json_form_of(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The JSON form of a content map, else a web form; None without either."""
     for ending in ("json", "x-www-form-urlencoded", "form-data"):
         for kind, media in content.items():
             plain = kind.split(";")[0].strip().lower()
             matches = plain.endswith(ending) or (ending == "json" and plain == "*/*")
             if matches and isinstance(media, Mapping):
-                schema = media.get("schema")
-                return schema if isinstance(schema, Mapping) else {}
+                return media
     return None
 
 
@@ -242,6 +316,10 @@ def _read_result(reader: SchemaReader, operation: Mapping[str, Any]) -> JsonObje
 def as_mapping(value: Any) -> Mapping[str, Any]:
     """The value if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _describe(operation: Mapping[str, Any], method: str, path: str) -> str:

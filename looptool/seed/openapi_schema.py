@@ -1,7 +1,7 @@
 """Schemas of an OpenAPI 3.0 or 3.1 document as plain JSON Schema 2020-12, complete in themselves.
 
-References are written out; one that leads back into itself is cut to the empty schema, which allows
-everything: models must see where a value goes, not a grammar of trees. Only keywords that say
+References are written out; one that leads back into itself is cut to its type and description: models
+must see where a value goes, not a grammar of trees. Only keywords that say
 something about a value are kept (titles, xml and extensions would fill a model's context).
 """
 
@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from looptool.errors import DataError, shorten
 from looptool.records import JsonObject
+from looptool.seed.dialects import apply_nullable, translate_words
 
 MAX_NODES = 4000
 _KEPT = (
@@ -73,14 +74,17 @@ class SchemaReader:
             return {}
         reference = schema.get("$ref")
         if isinstance(reference, str):
-            if reference in above:
-                return {}
             beside = {key: value for key, value in schema.items() if key != "$ref"}
-            target = self._read(self._target(reference), hidden, (*above, reference), depth)
-            return {**target, **self._read(beside, hidden, above, depth)} if beside else target
-        plain = self._keywords(schema, hidden, above, depth)
-        for part in schema.get("allOf") or ():
-            plain = merge_schemas(plain, self._read(part, hidden, above, depth - 1))
+            if reference in above:
+                plain = _outline(self.follow(schema))
+            else:
+                plain = self._read(self._target(reference), hidden, (*above, reference), depth)
+            if beside:
+                plain = {**plain, **self._read(beside, hidden, above, depth)}
+        else:
+            plain = self._keywords(schema, hidden, above, depth)
+            for part in _list(schema.get("allOf")):
+                plain = merge_schemas(plain, self._read(part, hidden, above, depth - 1))
         return apply_nullable(plain) if schema.get("nullable") is True else plain
 
     def _keywords(
@@ -106,41 +110,25 @@ class SchemaReader:
             gone = set(properties) - set(shown)
             if gone and isinstance(plain.get("required"), list):
                 plain["required"] = [name for name in plain["required"] if name not in gone]
-        return modernise(plain, schema)
+        if "example" in schema:
+            plain["example"] = schema["example"]
+        translate_words(plain)
+        if not isinstance(plain.get("required", []), list) or plain.get("required") == []:
+            del plain["required"]
+        return plain
 
     def _is_hidden(self, schema: Any, hidden: str) -> bool:
         return isinstance(schema, Mapping) and schema.get(hidden) is True
 
 
-def modernise(plain: JsonObject, schema: Mapping[str, Any]) -> JsonObject:
-    """OpenAPI 3.0's own dialect as 2020-12: boolean bounds, `example`, `examples` by name."""
-    for bound, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if plain.get(bound) is True and limit in plain:
-            plain[bound] = plain.pop(limit)
-        elif isinstance(plain.get(bound), bool):
-            del plain[bound]
-    examples = plain.get("examples")
-    if isinstance(examples, Mapping):
-        values = (e.get("value") for e in examples.values() if isinstance(e, Mapping))
-        plain["examples"] = [value for value in values if value is not None]
-    elif "example" in schema and "examples" not in plain:
-        plain["examples"] = [schema["example"]]
-    if not plain.get("examples", True):
-        del plain["examples"]
-    if isinstance(plain.get("required"), bool) or plain.get("required") == []:
-        del plain["required"]
-    return plain
+def _outline(schema: Any) -> JsonObject:
+    """What is left of a schema that leads back into itself."""
+    found = schema if isinstance(schema, Mapping) else {}
+    return {key: found[key] for key in ("type", "description") if key in found}
 
 
-def apply_nullable(schema: JsonObject) -> JsonObject:
-    """OpenAPI 3.0's `nullable: true`."""
-    kind = schema.get("type")
-    if isinstance(kind, str):
-        schema["type"] = [kind, "null"]
-        if isinstance(schema.get("enum"), list) and None not in schema["enum"]:
-            schema["enum"] = [*schema["enum"], None]
-        return schema
-    return {"anyOf": [schema, {"type": "null"}]} if schema and kind is None else schema
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def merge_schemas(left: JsonObject, right: JsonObject) -> JsonObject:
@@ -156,5 +144,5 @@ def merge_schemas(left: JsonObject, right: JsonObject) -> JsonObject:
         merged["properties"] = {name: merged["properties"][name] for name in order}
     required = [*left.get("required", []), *right.get("required", [])]
     if required:
-        merged["required"] = list(dict.fromkeys(required))
+        merged["required"] = [name for n, name in enumerate(required) if name not in required[:n]]
     return merged

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from looptool.config import ToolSource
 from looptool.errors import ConfigError, DataError
-from looptool.seed import collect_tools, load_json_tools
+from looptool.seed import collect_tools, load_json_tools, save_tools
 
 GOOD = {"name": "get_time", "parameters": {"properties": {"city": {"type": "string"}}}}
 BAD = {"name": "broken", "parameters": {"type": "array"}}
@@ -79,13 +81,113 @@ def test_no_sources_and_no_location_are_errors() -> None:
 
 
 def test_sources_are_joined_with_unique_names_and_without_repetition(tmp_path: Path) -> None:
-    other = {**GOOD, "description": "Another one."}
+    other = {**GOOD, "parameters": {"properties": {"zone": {"type": "string"}}}}
     first = write(tmp_path, [GOOD], "a.json")
     second = write(tmp_path, [GOOD, other], "b.json")
     sources = [ToolSource(format="json", location=place) for place in (first, second)]
     found = collect_tools([*sources, ToolSource()])
     assert [tool.name for tool in found.tools][:2] == ["get_time", "get_time_2"]
     assert len(found.tools) == 62
+
+
+def test_duplicates_by_content_and_by_name_with_properties_are_dropped_and_reported(
+    tmp_path: Path,
+) -> None:
+    reworded = {**GOOD, "description": "Another one."}
+    wider = {"name": "get_time", "parameters": {"properties": {"city": {}, "zone": {}}}}
+    place = write(tmp_path, [GOOD, GOOD, reworded, wider])
+    found = collect_tools([ToolSource(location=place)])
+    assert [sorted(tool.parameters["properties"]) for tool in found.tools] == [
+        ["city"],
+        ["city", "zone"],
+    ]
+    assert [
+        (twin.kept.source[-2:], twin.dropped.source[-2:], twin.why) for twin in found.duplicates
+    ] == [
+        ("#0", "#1", "content"),
+        ("#0", "#2", "name_and_properties"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", json.dumps([GOOD])),
+        ("b.yaml", "openapi: 3.0.1\npaths: {/time: {get: {operationId: get_time}}}\n"),
+        ("c", "tools:\n- name: get_time\n"),
+        ("d.json", json.dumps(GOOD)),
+        ("e.json", json.dumps([{"functionDeclarations": [{"name": "get_time"}]}])),
+    ],
+)
+def test_the_format_is_found_by_what_the_document_holds(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    found = collect_tools([ToolSource(location=write(tmp_path, text, name))])
+    assert [tool.name for tool in found.tools] == ["get_time"]
+
+
+def test_no_location_is_the_catalogue_and_a_module_is_python() -> None:
+    assert len(collect_tools([ToolSource()]).tools) == 60
+    assert "dedent" in {
+        tool.name for tool in collect_tools([ToolSource(location="textwrap")]).tools
+    }
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("no/such/file.json", "no file, no http"),
+        ("no_such_module", "no importable Python module"),
+        ("x" * 5000, "no file"),
+        ("a\0b", "no file"),
+    ],
+    ids=["file", "module", "long", "null"],
+)
+def test_a_location_that_leads_nowhere_lists_what_was_tried(location: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        collect_tools([ToolSource(location=location)])
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.json", '{"swagger": "2.0"}', "3.0 and 3.1 are read.*swagger 2.0; convert"),
+        ("b.json", '{"foo": 1, "bar": 2}', "no OpenAPI document .* holds foo, bar"),
+        ("c.txt", "just words", "holds 'just words'"),
+        ("d.py", "def f(): ...", "give its module"),
+        ("e.txt", "{", "neither JSON nor YAML"),
+    ],
+)
+def test_a_document_that_is_no_source_says_what_it_is(
+    tmp_path: Path, name: str, text: str, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        collect_tools([ToolSource(location=write(tmp_path, text, name))])
+
+
+def test_saved_tools_are_a_source_again(tmp_path: Path) -> None:
+    tools = collect_tools([ToolSource(), ToolSource(location="textwrap")]).tools
+    for name in ("tools.parquet", "tools.json"):
+        file = tmp_path / name
+        save_tools(tools, file)
+        again = collect_tools([ToolSource(location=str(file))]).tools
+        assert [tool.as_openai() for tool in again] == [tool.as_openai() for tool in tools]
+    assert collect_tools([ToolSource(location=str(tmp_path / "tools.parquet"))]).tools == tools
+    with pytest.raises(ConfigError, match=r"\.csv"):
+        save_tools(tools, tmp_path / "tools.csv")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        save_tools(tools, tmp_path / "nowhere" / "tools.json")
+
+
+def test_parquet_of_another_kind_or_cut_short_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": [1]}), file)
+    with pytest.raises(DataError, match="columns"):
+        collect_tools([ToolSource(location=str(file))])
+    file.write_bytes(b"PAR1 and no more")
+    with pytest.raises(ConfigError, match="Parquet"):
+        collect_tools([ToolSource(location=str(file))])
 
 
 def test_include_and_limit_choose_among_the_tools() -> None:
