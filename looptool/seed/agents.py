@@ -5,13 +5,14 @@ Planner, user, assistant and tool are the same endpoint under different prompts
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from looptool.calls import calls_match
 from looptool.chat import Teacher
+from looptool.config import FaultConfig, ToolBackendConfig
 from looptool.prompts import render
 from looptool.records import (
     AssistantMessage,
@@ -23,6 +24,10 @@ from looptool.records import (
     canonical_json,
     messages_as_openai,
 )
+from looptool.seed.people import People, load_people
+
+if TYPE_CHECKING:
+    from looptool.seed.backends import ToolServers
 
 STAGE = "seed"
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -135,6 +140,12 @@ class Scene:
     nonce: str
     seed: int
     """Seeds of the single requests are drawn from it, so that a repeated run asks the same."""
+    people: People = field(default_factory=load_people)
+    """What the names of persona, style and language stand for."""
+    faults: FaultConfig = field(default_factory=FaultConfig)
+    tool_backend: ToolBackendConfig = field(default_factory=ToolBackendConfig)
+    servers: "ToolServers | None" = None
+    """Real servers that answer for their tools; None: the teacher plays all of them."""
 
     async def plan(self) -> tuple[Need, ...]:
         """The user's needs, as many as there are turns at most."""
@@ -145,9 +156,9 @@ class Scene:
             tools=[spec_with_result(tool) for tool in self.tools],
             kind=self.kind.value,
             turns=self.turns,
-            persona=self.persona,
+            persona=self.people.persona(self.persona),
             style=self.style,
-            language=self.language,
+            **self._language(),
             nonce=self.nonce,
         )
         return reply.needs[: self.turns]
@@ -160,9 +171,10 @@ class Scene:
             len(messages),
             need=need.model_dump(),
             conversation=messages_as_openai(messages),
-            persona=self.persona,
+            persona=self.people.persona(self.persona),
             style=self.style,
-            language=self.language,
+            style_notes=self.people.style(self.style),
+            **self._language(),
         )
         return reply.content
 
@@ -174,26 +186,40 @@ class Scene:
             len(messages) + 101 * draw,
             tools=[tool.as_openai() for tool in self.tools],
             conversation=messages_as_openai(messages),
+            **self._language(),
         )
         return reply.as_message()
 
-    async def use_tool(self, call: ToolCall, messages: Sequence[Message], fault: str) -> str:
-        """The JSON text with which the tool answers a call; a fault is always an error."""
-        tool = next((tool for tool in self.tools if tool.name == call.name), None)
-        if tool is None:
-            return canonical_json({"error": f"there is no tool {call.name}"})
-        reply = await self._ask(
+    async def play_tool(
+        self,
+        tool: ToolSpec,
+        call: ToolCall,
+        messages: Sequence[Message],
+        *,
+        fault: str = "",
+        attempt: int = 0,
+        problem: str = "",
+    ) -> ToolReply:
+        """What the tool answers to a call; a later `attempt` hears what was wrong before."""
+        return await self._ask(
             "seed_tool",
             ToolReply,
-            len(messages),
+            len(messages) + 10_007 * attempt,
             tool=spec_with_result(tool),
             call=call.model_dump(),
             conversation=messages_as_openai(messages),
             fault=fault,
+            problem=problem,
         )
-        if fault and not reply.error:
-            return canonical_json({"error": fault})
-        return reply.as_json()
+
+    def _language(self) -> JsonObject:
+        """What the prompts say about the language."""
+        spoken = self.people.language(self.language)
+        return {
+            "language": spoken.code,
+            "language_name": spoken.name,
+            "language_notes": spoken.notes,
+        }
 
     async def _ask(self, prompt: str, reply: type[R], step: int, **variables: Any) -> R:
         return await self.teacher.ask(

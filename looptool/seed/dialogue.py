@@ -10,7 +10,6 @@ from looptool.errors import TeacherError
 from looptool.records import (
     AssistantMessage,
     Dialogue,
-    Kind,
     Message,
     Split,
     ToolMessage,
@@ -18,14 +17,10 @@ from looptool.records import (
     content_id,
 )
 from looptool.seed.agents import Need, Scene, same_answer
+from looptool.seed.backends import ToolDesk
 
 MAX_STEPS = 4
 """Assistant messages in one user turn, at most."""
-FAULTS = (
-    "the request timed out, no response after 30 seconds",
-    "HTTP 429 too many requests, try again in a moment",
-    "HTTP 503 service temporarily unavailable, try again",
-)
 
 
 class Conversation:
@@ -39,10 +34,11 @@ class Conversation:
         self._specs = [tool.as_openai() for tool in scene.tools]
         self._twice = twice
         self._max_messages = max_messages
-        self._fault = rng.choice(FAULTS) if scene.kind is Kind.RETRY else ""
+        self._desk = ToolDesk(scene, rng)
 
     async def play(self) -> None:
-        """Plans, and goes through the needs one after the other; raises TeacherError."""
+        """Plans, and goes through the needs one after the other; raises TeacherError,
+        DataError and ConfigError."""
         self.needs = await self.scene.plan()
         for need in self.needs:
             if self.marked or len(self.messages) + 4 > self._max_messages:
@@ -84,8 +80,7 @@ class Conversation:
 
     async def _run_tools(self, answer: AssistantMessage) -> None:
         for call in answer.calls:
-            content = await self.scene.use_tool(call, self.messages, self._fault)
-            self._fault = ""
+            content = await self._desk.answer(call, self.messages)
             self.messages.append(ToolMessage(name=call.name, content=content))
 
     def as_dialogue(self, split: Split) -> Dialogue:

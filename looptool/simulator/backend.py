@@ -11,7 +11,7 @@ from looptool.simulator.lexicon import split_name
 from looptool.simulator.shapes import Schema, resolve, type_of
 from looptool.simulator.speak import make_rng
 from looptool.simulator.toolbox import VERB_CLASS, build_tool
-from looptool.simulator.values import draw_value
+from looptool.simulator.values import draw_value, fits
 
 MAX_FIELDS = 5
 MAX_ECHOES = 2
@@ -28,9 +28,20 @@ def answer_call(
     rng = make_rng("tool", tool.name, arguments)
     known = {**_earlier_facts(arguments, conversation), **_flatten(arguments)}
     if isinstance(tool.returns, Mapping) and tool.returns:
-        root = tool.returns
-        return {"result": _draw_result(resolve(root, root), root, known, rng)}
+        return {"result": _draw_fitting(tool.returns, known, rng)}
     return {"result": _guess_result(tool.name, arguments, rng)}
+
+
+def _draw_fitting(root: Schema, known: JsonObject, rng: Random) -> Any:
+    """A result that satisfies the schema, if one can be drawn: with what is known, or without."""
+    first = _draw_result(resolve(root, root), root, known, rng)
+    if fits(first, root):
+        return first
+    second = _draw_result(resolve(root, root), root, {}, rng)
+    if fits(second, root):
+        return second
+    third = draw_value(root, "value", rng, 0, root)
+    return third if fits(third, root) else first
 
 
 def _flatten(arguments: Mapping[str, Any]) -> JsonObject:
@@ -81,7 +92,7 @@ def _draw_result(
     kind = type_of(schema)
     if kind == "object" and isinstance(schema.get("properties"), Mapping) and depth < 3:
         return _draw_fields(schema, root, known, rng, depth)
-    if kind == "array" and depth < 3:
+    if kind == "array" and depth < 3 and "prefixItems" not in schema:
         item = resolve(schema.get("items"), root)
         count = rng.randint(2, 3) if type_of(item) == "object" else rng.randint(1, 3)
         return [_draw_result(item, root, known, rng, depth + 1) for _ in range(count)]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from looptool.config import SimulatorConfig
 from looptool.records import JsonObject, canonical_json
 from looptool.simulator.ask import Reference
+from looptool.simulator.chinese import read_chinese, reply_in_chinese, speaks_chinese
 from looptool.simulator.extract import extract
 from looptool.simulator.kinds import other_value
 from looptool.simulator.plan import find_missing
@@ -71,13 +72,13 @@ class Noise:
     ) -> JsonObject:
         """The assistant's answer, wrong in a share of the conversations."""
         key = [[m.get("role"), m.get("content"), m.get("tool_calls")] for m in conversation]
-        text = next((str(m["content"]) for m in reversed(conversation) if m["role"] == "user"), "")
+        said = next((str(m["content"]) for m in reversed(conversation) if m["role"] == "user"), "")
         answer = decision.as_answer()
         rng = make_rng("wrong_label", self.seed, key)
         rate = self.rates.wrong_label_rate * (CLOSING_SHARE if decision.move == "summary" else 1.0)
         if rng.random() >= rate:
             return answer
-        return make_wrong(box, decision, text, rng) or answer
+        return make_wrong(box, decision, said, rng) or answer
 
     def distort_review(self, reply: JsonObject, key: str) -> JsonObject:
         """The review, turned in a share of the requests: bad steps passed, rarely good ones failed."""
@@ -123,10 +124,10 @@ def _passes(step: JsonObject) -> bool:
 Maker = Callable[[Toolbox, Decision, Random], list[JsonObject] | None]
 
 
-def make_wrong(box: Toolbox, decision: Decision, text: str, rng: Random) -> JsonObject | None:
+def make_wrong(box: Toolbox, decision: Decision, said: str, rng: Random) -> JsonObject | None:
     """A plausible wrong answer in place of the right one; None when none can be made."""
     if not decision.calls:
-        call = _invent_call(box, decision, text, rng)
+        call = _invent_call(box, decision, read_chinese(said), rng)
         return {"content": "", "tool_calls": [call]} if call else None
     makers: list[Maker] = [
         _drop_optional,
@@ -141,7 +142,10 @@ def make_wrong(box: Toolbox, decision: Decision, text: str, rng: Random) -> Json
         calls = maker(box, decision, rng)
         if calls is not None:
             return {"content": "", "tool_calls": calls}
-    return {"content": "Could you tell me a bit more about what you need?", "tool_calls": []}
+    vague = "Could you tell me a bit more about what you need?"
+    if speaks_chinese(said):
+        vague = reply_in_chinese("unclear", "")
+    return {"content": vague, "tool_calls": []}
 
 
 def _invent_call(box: Toolbox, decision: Decision, text: str, rng: Random) -> JsonObject | None:

@@ -1,9 +1,10 @@
-"""The seven roles: a prompt read by `reading` in, the JSON object that the prompt asks for out."""
+"""The eight roles: a prompt read by `reading` in, the JSON object that the prompt asks for out."""
 
 from collections.abc import Callable
 
 from looptool.records import JsonObject, as_mapping
 from looptool.simulator.backend import answer_call
+from looptool.simulator.chinese import speaks_chinese
 from looptool.simulator.critic import VERDICTS, as_answer, judge, review
 from looptool.simulator.expander import Expander
 from looptool.simulator.noise import Noise
@@ -11,6 +12,7 @@ from looptool.simulator.planner import Planner
 from looptool.simulator.reading import Prompt, UnreadablePrompt
 from looptool.simulator.speak import make_rng
 from looptool.simulator.talker import say_next
+from looptool.simulator.toolmaker import make_tool
 from looptool.simulator.understand import decide
 
 Role = Callable[[Prompt, Noise], JsonObject]
@@ -91,7 +93,19 @@ def _expand(prompt: Prompt, noise: Noise) -> JsonObject:
     if not any(message.get("role") == "user" for message in conversation):
         raise UnreadablePrompt("the conversation has no user message")
     right = as_answer(prompt.json("right_answer"))
-    return Expander(prompt.toolbox(), conversation, right, style, "en", rng).expand()
+    said = [str(m.get("content") or "") for m in conversation if m.get("role") == "user"]
+    language = "zh" if any(map(speaks_chinese, said)) else "en"
+    return Expander(prompt.toolbox(), conversation, right, style, language, rng).expand()
+
+
+def _make_tool(prompt: Prompt, noise: Noise) -> JsonObject:
+    context, words = as_mapping(prompt.json("context")), prompt.json("words")
+    constraints = prompt.json("constraints")
+    if not isinstance(words, list) or not isinstance(constraints, list):
+        raise UnreadablePrompt("sections <words> and <constraints> must be lists")
+    rng = make_rng("toolmaker", noise.seed, prompt.key, prompt.seed)
+    rate = 0.0 if prompt.expert else noise.rates.nonconforming_rate
+    return make_tool(context, words, constraints, rng, rate)
 
 
 ROLES: dict[str, Role] = {
@@ -102,4 +116,5 @@ ROLES: dict[str, Role] = {
     "reviewer": _review,
     "judge": _judge,
     "expander": _expand,
+    "toolmaker": _make_tool,
 }

@@ -12,7 +12,8 @@ from random import Random
 from typing import Any
 
 from looptool.simulator import fillers
-from looptool.simulator.ask import CHANGE, FULL, SAME, Ask, Reference, Slot
+from looptool.simulator.ask import CHANGE, FULL, Ask, Reference, Slot
+from looptool.simulator.chinese import answer_in_chinese, say_chinese
 from looptool.simulator.kinds import Kind, is_unit, kind_of, other_value
 from looptool.simulator.lexicon import NUMBER_WORDS, is_safe, say_value
 from looptool.simulator.shapes import Leaf, Path
@@ -67,7 +68,7 @@ def speak(asks: Sequence[Ask], style: str = "plain", language: str = "en", salt:
     rng = make_rng("speak", key, style, language, salt)
     style = pick_style(style, rng)
     if language.startswith("zh"):
-        return _speak_chinese(asks, style, rng)
+        return say_chinese(asks, style, rng)
     clause = _CLAUSES[style]
     text = ""
     for number, ask in enumerate(asks):
@@ -277,29 +278,12 @@ def _amend(ask: Ask, style: str, rng: Random) -> str:
     return f"{start} {'for' if alone else 'with'} {values}" if values else start
 
 
-def _speak_chinese(asks: Sequence[Ask], style: str, rng: Random) -> str:
-    """Chinese around the English words of the tools; one form per group of styles."""
-    start = {"polite": "请帮我", "terse": ""}.get(style, "我想")
-    parts = []
-    for ask in asks:
-        action = {SAME: "the same", CHANGE: "change it"}.get(ask.mode, ask.action)
-        slots = "，".join(
-            _named(slot, rng)
-            if isinstance(slot.value, Reference)
-            else f"{slot.words} 是 {say_value(slot.value)}"
-            for slot in ask.slots
-        )
-        parts.append((f"{start} {action}：{slots}" if slots else f"{start} {action}").strip())
-    text = parts[0]
-    for ask, part in zip(asks[1:], parts[1:], strict=True):
-        text += (". After that, " if ask.dependent else ". Also, ") + part
-    return text + " 。"
-
-
 def speak_answer(slots: Sequence[Slot], style: str, language: str = "en", salt: Any = 0) -> str:
     """The answer to a clarification question."""
     key = [[slot.words, repr(slot.value)] for slot in slots]
     rng = make_rng("answer", key, style, language, salt)
+    if language.startswith("zh"):
+        return answer_in_chinese(slots, rng)
     first = slots[0]
     short = style not in EXPLICIT_STYLES and len(slots) == 1 and isinstance(first.value, str)
     if short and is_safe(first.value):

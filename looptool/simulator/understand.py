@@ -8,6 +8,13 @@ from typing import Any, Literal
 
 from looptool.records import JsonObject, as_mapping
 from looptool.simulator.ask import Reference
+from looptool.simulator.chinese import (
+    fact_in_chinese,
+    name_in_chinese,
+    read_chinese,
+    reply_in_chinese,
+    speaks_chinese,
+)
 from looptool.simulator.lexicon import split_name
 from looptool.simulator.plan import Step, make_plan, take_answer
 from looptool.simulator.shapes import Leaf, same_json
@@ -51,6 +58,8 @@ class Turn:
     done: list[Done] = field(default_factory=list)
     base: JsonObject | None = None
     """The last call before this turn."""
+    chinese: bool = False
+    """Whether the request was made in Chinese; its text here is in English all the same."""
 
 
 @dataclass(slots=True)
@@ -102,9 +111,11 @@ def read_turn(messages: Messages) -> Turn:
     answers: list[tuple[str, str]] = []
     while start >= 2 and is_question(messages[start - 1]) and messages[start - 2]["role"] == "user":
         question = str(messages[start - 1].get("content") or "")
-        answers.insert(0, (question, str(messages[start].get("content") or "")))
+        answer = str(messages[start].get("content") or "")
+        answers.insert(0, (read_chinese(question), read_chinese(answer)))
         start -= 2
-    turn = Turn(str(messages[start].get("content") or ""), start, answers)
+    said = str(messages[start].get("content") or "")
+    turn = Turn(read_chinese(said), start, answers, chinese=speaks_chinese(said))
     for message in messages[:start]:
         if message.get("role") == "assistant" and (calls := calls_of(message)):
             turn.base = calls[-1]
@@ -165,13 +176,13 @@ def decide(box: Toolbox, messages: Messages) -> Decision:
             ready.append({"name": step.tool.name, "arguments": step.arguments()})
     if ready:
         return Decision("call", calls=ready, steps=steps)
-    return Decision("summary", text=_summarise(turn.done), steps=steps)
+    return Decision("summary", text=_summarise(turn), steps=steps)
 
 
 def _decide_without_tool(turn: Turn) -> Decision:
     if any(d.answered and d.error is None for d in turn.done):
-        return Decision("summary", text=_summarise(turn.done))
-    return Decision("refuse", text=_refuse(turn.text))
+        return Decision("summary", text=_summarise(turn))
+    return Decision("refuse", text=_refuse(turn))
 
 
 def _find_obstacle(step: Step, number: int, pairs: list[list[Done]], turn: Turn) -> Decision | None:
@@ -179,12 +190,13 @@ def _find_obstacle(step: Step, number: int, pairs: list[list[Done]], turn: Turn)
     tried = pairs[number]
     if tried:
         final = len(tried) > 1 or not _TRANSIENT.search(tried[-1].error or "")
-        return Decision("give_up", text=_give_up(tried[-1])) if final else None
+        return Decision("give_up", text=_give_up(tried[-1], turn)) if final else None
     if step.missing:
-        return Decision("ask", text=ask_for(step.missing[0], turn.text))
+        return Decision("ask", text=_ask_for(step.missing[0], turn))
     if _resolve(step, number, pairs) or _is_waiting(number, pairs):
         return None
-    return Decision("give_up", text="The result does not hold what the next step needs.")
+    stuck = "The result does not hold what the next step needs."
+    return Decision("give_up", text=reply_in_chinese("stuck", "") if turn.chinese else stuck)
 
 
 def _assign(steps: Sequence[Step], done: Sequence[Done]) -> list[list[Done]]:
@@ -282,13 +294,19 @@ def _pick(texts: Sequence[str], key: str) -> str:
     return texts[sum(key.encode("utf-8", "replace")) % len(texts)]
 
 
-def ask_for(leaf: Leaf, key: str) -> str:
+def _ask_for(leaf: Leaf, turn: Turn) -> str:
     """The question for a missing value."""
+    key = turn.text
+    if turn.chinese:
+        return reply_in_chinese("ask", key, name_in_chinese(leaf.words))
     forms = ("Which {} should I use?", "What {} would you like?", "Could you tell me the {}?")
     return _pick(forms, key).format(leaf.words)
 
 
-def _refuse(key: str) -> str:
+def _refuse(turn: Turn) -> str:
+    key = turn.text
+    if turn.chinese:
+        return reply_in_chinese("refuse", key)
     return _pick(
         (
             "Sorry, none of my tools can help with that.",
@@ -299,18 +317,23 @@ def _refuse(key: str) -> str:
     )
 
 
-def _give_up(attempt: Done) -> str:
+def _give_up(attempt: Done, turn: Turn) -> str:
     error = " ".join(str(attempt.error).replace("?", "").split())[:120]
+    if turn.chinese:
+        return reply_in_chinese("give_up", "", error)
     return f"I'm sorry, that did not work: {error}."
 
 
-def _summarise(done: Sequence[Done]) -> str:
-    facts = [_fact(d.result, d.call) for d in done if d.answered and d.error is None]
-    told = "; ".join(fact for fact in facts if fact)
+def _summarise(turn: Turn) -> str:
+    succeeded = [d for d in turn.done if d.answered and d.error is None]
+    facts = [_fact(d.result, d.call, turn) for d in succeeded]
+    told = ("；" if turn.chinese else "; ").join(fact for fact in facts if fact)
+    if turn.chinese:
+        return reply_in_chinese("found" if told else "done", "", told)
     return f"Here is what I found: {told}." if told else "All done."
 
 
-def _fact(result: Any, call: JsonObject) -> str:
+def _fact(result: Any, call: JsonObject, turn: Turn) -> str:
     """One field of a result in words, rather one that the call did not hold already."""
     rows = _rows(result)
     row = rows[0] if rows else result
@@ -318,7 +341,10 @@ def _fact(result: Any, call: JsonObject) -> str:
         told = [(k, v) for k, v in row.items() if isinstance(v, str | int | float) and v != ""]
         news = [(k, v) for k, v in told if call["arguments"].get(k) != v]
         for key, value in (news or told)[:1]:
+            words = " ".join(split_name(key))
+            if turn.chinese:
+                return fact_in_chinese(words, value).replace("？", "")
             text = "yes" if value is True else "no" if value is False else str(value)
-            return f"the {' '.join(split_name(key))} is {text}".replace("?", "")
+            return f"the {words} is {text}".replace("?", "")
         return ""
     return str(row).replace("?", "")[:80] if isinstance(row, str | int | float) else ""

@@ -241,6 +241,9 @@ def _draw_number(schema: Schema, words: str, rng: Random) -> float | int:
 
 
 def _draw_array(schema: Schema, words: str, rng: Random, depth: int, root: Schema) -> list[Any]:
+    places = schema.get("prefixItems")
+    if isinstance(places, list):
+        return [draw_value(place, _singular(words), rng, depth + 1, root) for place in places]
     item = resolve(schema.get("items"), root)
     fewest = int(_bound(schema, "minItems", 1))
     most = int(max(fewest, min(_bound(schema, "maxItems", 3), 3)))
