@@ -418,6 +418,11 @@ class MergeConfig(Section):
     """Least share of samples whose label calls nothing (clarification, no tool, summary)."""
     no_call_rate_max: float = Field(0.35, ge=0, le=1)
     """Largest such share: a policy that is paid too often for not calling learns to abstain."""
+    unsolved_rate_max: float = Field(0.1, ge=0, le=1)
+    """Largest share of error seeds none of whose rollouts was right, and of their expansions: in GRPO a
+    group without one right answer teaches nothing [paper: no limit, 1.0]."""
+    skip_solved: bool = True
+    """Leave out mastered samples all of whose rollouts were right: no signal either [paper: false]."""
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "MergeConfig":

@@ -3,7 +3,9 @@
 **Size rule.** Every D_j has `dataset_size` samples. Places are given in this order, each part at
 most what is left: samples whose probe failed for infrastructure reasons (as they are); all error
 seeds; the top `high_ppl_rate` of the mastered and both-correct samples; unused seeds by the round's
-rate; expansions, one for each error seed in turn, then a second one, and so on. So too many
+rate; expansions, one for each error seed in turn, then a second one, and so on. Error seeds that no
+rollout solved, and their expansions, come after the others of their part and have at most
+`unsolved_rate_max` of the places together: a group without a right answer carries no signal. So too many
 expansions are cut evenly over their seeds, and unused seeds, which can wait, give way before
 anything that cannot. Places that stay empty are filled with the next mastered samples by
 perplexity, then with more unused seeds; what is still missing is reported as `short_by`. Samples
@@ -14,7 +16,7 @@ of the result is a seeded shuffle, the same whatever the order of the input.
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from looptool.config import MergeConfig
@@ -116,6 +118,9 @@ def merge_round(inputs: MergeInputs, config: MergeConfig, random_seed: int) -> M
     new = _shuffle(inputs.pool, random_seed, "new", makes)
     new = [s.model_copy(update={"origin": Origin.SEED}) for s in new]
     grown = deal_in_turn(inputs.expansions, random_seed)
+    within_reach, unsolved = _by_signal(parts.errors, lambda s: s.sample_id in parts.unsolved)
+    grown_within, grown_unsolved = _by_signal(grown, lambda s: s.parent_id in parts.unsolved)
+    few = round(config.unsolved_rate_max * config.dataset_size)
     builder = _Builder(
         config,
         Gate(inputs.heldout, ledger),
@@ -128,14 +133,26 @@ def merge_round(inputs: MergeInputs, config: MergeConfig, random_seed: int) -> M
         },
     )
     builder.add("untouched", parts.untouched)
-    builder.add("error_seeds", parts.errors)
+    builder.add("error_seeds", within_reach)
+    few -= builder.add("unsolved_error_seeds", unsolved, few)
     builder.add("high_ppl", parts.ranked, round(config.high_ppl_rate * len(parts.ranked)))
     builder.add("new_seeds", new, round(rate * config.dataset_size))
-    builder.add("expansions", grown)
+    builder.add("expansions", grown_within)
+    builder.add("unsolved_expansions", grown_unsolved, few)
     builder.add("filled_high_ppl", parts.ranked)
     builder.add("filled_new_seeds", new)
     _record_leavers(parts, grown, ledger, builder.quota)
     return builder.finish(random_seed, makes, ledger, parts, rate)
+
+
+def _by_signal(
+    samples: Iterable[Sample], is_unsolved: Callable[[Sample], bool]
+) -> tuple[list[Sample], list[Sample]]:
+    """Samples that rollouts can solve, and those that they cannot, each in the order given."""
+    parts: tuple[list[Sample], list[Sample]] = ([], [])
+    for sample in samples:
+        parts[is_unsolved(sample)].append(sample)
+    return parts
 
 
 def new_seed_rate(config: MergeConfig, makes: int) -> float:
@@ -168,11 +185,12 @@ class _Builder:
         self._offered = {part: len(samples) for part, samples in offered.items()}
         self._taken: dict[str, list[Sample]] = {}
 
-    def add(self, part: str, samples: Sequence[Sample], count: int | None = None) -> None:
-        """Gives the part at most `count` of the places that are left."""
+    def add(self, part: str, samples: Sequence[Sample], count: int | None = None) -> int:
+        """Gives the part at most `count` of the places that are left; how many it took."""
         room = self._config.dataset_size - sum(map(len, self._taken.values()))
         wanted = room if count is None else min(room, count)
         self._taken[part] = self._gate.admit(samples, wanted, part, self.quota)
+        return len(self._taken[part])
 
     def finish(
         self, random_seed: int, makes: int, ledger: Ledger, parts: Parts, rate: float
@@ -212,7 +230,11 @@ def _record_leavers(parts: Parts, grown: Sequence[Sample], ledger: Ledger, quota
             mastered = sample.sample_id in parts.mastered
             ledger.record(sample, "dropped", "low_ppl" if mastered else "both_correct_low_ppl")
     for sample in (*parts.untouched, *parts.errors, *grown):
-        if sample.sample_id not in settled:
+        if sample.sample_id in settled:
+            continue
+        if {sample.sample_id, sample.parent_id} & parts.unsolved:
+            ledger.record(sample, "dropped", "never_solved")
+        else:
             crowded = not sample.label.calls and not quota.has_room(sample)
             reason = "no_call_share" if crowded else "no_place_left"
             ledger.record(sample, "dropped", reason)

@@ -21,6 +21,8 @@ class Parts:
     """Not probed, or the probe failed for infrastructure reasons: another round as they are."""
     errors: list[Sample] = field(default_factory=list)
     """Error seeds with their right label."""
+    unsolved: set[str] = field(default_factory=set)
+    """Those of the error seeds that no rollout of the last epoch got right."""
     ranked: list[Sample] = field(default_factory=list)
     """Mastered and both-correct samples, highest perplexity first."""
     ppl: dict[str, float] = field(default_factory=dict)
@@ -54,6 +56,8 @@ class Sorter:
             self.ledger.record(sample, "dropped", PROMPT_TOO_LONG)
         elif probe is None or probe.failure:
             self.parts.untouched.append(sample)
+        elif probe.matched and probe.pass_rate == 1.0 and self.config.skip_solved:
+            self.ledger.record(sample, "dropped", "always_solved")
         elif probe.matched:
             self.parts.mastered.add(sample.sample_id)
             self._rank(sample, probe)
@@ -66,6 +70,8 @@ class Sorter:
         match judgement.verdict:
             case "PRED_WRONG":
                 self.parts.errors.append(sample.model_copy(update={"origin": Origin.ERROR_SEED}))
+                if probe.pass_rate == 0.0:
+                    self.parts.unsolved.add(sample.sample_id)
             case "LABEL_WRONG" if judgement.new_label is not None:
                 corrected = relabel(sample, judgement, self.iteration)
                 self.parts.errors.append(corrected)

@@ -225,9 +225,11 @@ def test_empty_places_go_to_mastered_samples_then_to_unused_seeds_then_stay_empt
     assert outcome.report.taken == {
         "untouched": 0,
         "error_seeds": 0,
+        "unsolved_error_seeds": 0,
         "high_ppl": 2,
         "new_seeds": 4,
         "expansions": 0,
+        "unsolved_expansions": 0,
         "filled_high_ppl": 6,
         "filled_new_seeds": 0,
     }
@@ -393,3 +395,40 @@ def test_where_every_label_calls_no_place_is_held_free() -> None:
 def test_bounds_in_the_wrong_order_are_refused() -> None:
     with pytest.raises(ValueError, match="is above no_call_rate_max"):
         config(20, no_call_rate_min=0.9)
+
+
+def test_error_seeds_that_no_rollout_solved_have_few_places() -> None:
+    samples, _, judgements = errors(20)
+    probes = [probe(s, False, pass_rate=0.25 if n < 5 else 0.0) for n, s in enumerate(samples)]
+    grown = [grow(s, n) for s in samples for n in range(2)]
+    outcome = merge(
+        config(30, unsolved_rate_max=0.2, new_seed_rates=(0.0,)),
+        current=samples,
+        probes=probes,
+        judgements=judgements,
+        expansions=grown,
+        pool=[make(f"new {n}") for n in range(50)],
+    )
+    taken = {part: count for part, count in outcome.report.taken.items() if count}
+    assert taken == {
+        "error_seeds": 5,
+        "unsolved_error_seeds": 6,
+        "expansions": 10,
+        "filled_new_seeds": 9,
+    }
+    assert outcome.report.left_out["dropped: never_solved"] == 9 + 30
+
+
+def test_without_rollouts_nothing_is_known_to_be_unsolved() -> None:
+    samples, probes, judgements = errors(20)
+    outcome = merge(config(20), current=samples, probes=probes, judgements=judgements)
+    assert outcome.report.by_origin == {"error_seed": 20}
+
+
+def test_what_every_rollout_solved_is_left_out_unless_the_profile_says_otherwise() -> None:
+    samples = [make(f"easy {n}") for n in range(4)]
+    probes = [probe(s, True, pass_rate=1.0 if n < 3 else 0.9) for n, s in enumerate(samples)]
+    strict = merge(config(4), current=samples, probes=probes)
+    assert strict.report.by_origin == {"high_ppl": 1}
+    assert strict.report.left_out == {"dropped: always_solved": 3}
+    assert merge(config(4, skip_solved=False), current=samples, probes=probes).report.size == 4
