@@ -40,7 +40,6 @@ async def draw_heldout(config: LoopConfig, count: int) -> list[Sample]:
                 split=split,
                 target_samples=count * share // 3,
                 random_seed=config.random_seed,
-                model=config.seed.heldout_model,
             )
             samples += made.samples
     return samples

@@ -20,6 +20,7 @@ from tasks.judge import judge
 from tasks.merge import first_dataset, merge
 from tasks.policies import run_stage
 from tasks.policy import base_policy, trained_policy
+from tasks.pool import fill_pool, is_empty, plan_round, rounds_of
 from tasks.probe import probe
 from tasks.record import conclude, open_iteration, publish_summary
 from tasks.scope import Scope
@@ -63,15 +64,27 @@ def looptool(
     scope, before = open_iteration(campaign, profile, iteration, overrides, accept_config_change)
     start = scope.model_copy(update={"iteration": 0})
 
-    tools = run_stage(collect, scope=start)
-    seeds = run_stage(seed, scope=start, tools=tools)
-    pool = run_stage(validate, scope=start, candidates=seeds)
+    pool = seed_pool(start)
     base = base_policy(scope, before)
     base_scores = run_stage(evaluate, scope=start, policy=base, pool=pool) if not before else None
     dataset = (
         before[-1].next_dataset if before else run_stage(first_dataset, scope=start, pool=pool)
     )
     return run_round(scope, before, pool, dataset, base, base_scores)
+
+
+def seed_pool(start: Scope) -> ArtifactRef:
+    """Dialogues and their validation, round after round, until the targets are met or out of reach."""
+    tools = run_stage(collect, scope=start)
+    played: list[ArtifactRef] = []
+    accepted: list[ArtifactRef] = []
+    for scope in rounds_of(start):
+        plan = run_stage(plan_round, scope=scope, tools=tools, played=played, accepted=accepted)
+        if is_empty(plan):
+            break
+        played = [*played, run_stage(seed, scope=scope, tools=tools, plan=plan)]
+        accepted = [*accepted, run_stage(validate, scope=scope, candidates=played[-1])]
+    return run_stage(fill_pool, scope=start, tools=tools, played=played, accepted=accepted)
 
 
 def run_round(

@@ -15,7 +15,7 @@ from looptool.campaign import Campaign, IterationRecord
 from looptool.config import SimulatorConfig, ToolSource, load_profile
 from looptool.errors import LoopToolError
 from looptool.records import canonical_json
-from looptool.seed import collect_tools
+from looptool.seed import ToolCollection, check_output, collect_tools, save_tools
 from looptool.simulator import serve
 
 app = typer.Typer(
@@ -30,10 +30,15 @@ err = Console(stderr=True)
 
 
 class Format(StrEnum):
-    """Formats of tool documents."""
+    """Formats of tool sources."""
 
+    auto = "auto"
     json = "json"
     openapi = "openapi"
+    mcp = "mcp"
+    python = "python"
+    parquet = "parquet"
+    catalogue = "catalogue"
 
 
 def fail(error: LoopToolError) -> typer.Exit:
@@ -44,27 +49,98 @@ def fail(error: LoopToolError) -> typer.Exit:
 
 @app.command("import-tools")
 def import_tools(
-    source: Annotated[str, typer.Argument(help="Path or URL of a tool document.")],
-    format_: Annotated[Format, typer.Option("--format", help="Kind of document.")] = Format.openapi,
-    output: Annotated[Path | None, typer.Option("-o", help="Write the tools as JSON here.")] = None,
+    source: Annotated[
+        str,
+        typer.Argument(help="File, URL, 'mcp:COMMAND ARGS', mcp+https://…, or module[:function]."),
+    ],
+    format_: Annotated[
+        Format, typer.Option("--format", help="Kind of source; auto looks at it.")
+    ] = Format.auto,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="OpenAPI: only operations with this tag.")
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option(help="OpenAPI: only operations below this path, or glob.")
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only tools whose name or path holds this.")
+    ] = None,
+    include_deprecated: Annotated[
+        bool, typer.Option("--include-deprecated", help="OpenAPI: deprecated operations too.")
+    ] = False,
+    env: Annotated[
+        list[str] | None, typer.Option(help="MCP command: pass on this environment variable.")
+    ] = None,
+    token_env: Annotated[
+        str, typer.Option(help="MCP over HTTP: variable that holds the bearer token.")
+    ] = "",
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="Longest wait, seconds.")
+    ] = 30.0,
+    output: Annotated[
+        Path | None, typer.Option("-o", help="Write the tools here: .parquet or .json.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
 ) -> None:
-    """Read the tools of a document and show them.
+    """Read the tools of a source and show them.
 
-    Example: looptool import-tools openapi.json -o tools.json
+    A Python module is imported, which runs its code; an MCP command is started.
+
+    Examples: looptool import-tools openapi.json --tag flows -o tools.parquet,
+    looptool import-tools 'mcp:my-server --quiet', looptool import-tools statistics:mean
     """
     try:
-        found = collect_tools([ToolSource(format=format_.value, location=source)])
+        if output:
+            check_output(output)
+        wanted = ToolSource(
+            format=format_.value,
+            location=source,
+            tags=tuple(tag or ()),
+            paths=tuple(path or ()),
+            include=tuple(include or ()),
+            include_deprecated=include_deprecated,
+            env=tuple(env or ()),
+            token_env=token_env,
+            timeout_s=timeout_s,
+        )
+        found = collect_tools([wanted])
+        if output:
+            save_tools(found.tools, output)
     except LoopToolError as exc:
         raise fail(exc) from exc
-    if output:
-        output.write_text(canonical_json([tool.as_openai() for tool in found.tools]) + "\n")
-    table = Table("tool", "parameters", "description", title=f"{len(found.tools)} tools")
+    if json_output:
+        typer.echo(canonical_json(found.as_json()))
+    else:
+        out.print(_tool_table(found))
+    _report_losses(found)
+
+
+def _tool_table(found: ToolCollection) -> Table:
+    """One line a tool, whatever the width."""
+    table = Table(title=f"{len(found.tools)} tools", expand=True)
+    for heading, ratio in (("tool", 3), ("parameters", 3), ("description", 4)):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=ratio)
     for tool in found.tools:
         names = ", ".join(tool.parameters.get("properties", {}))
-        table.add_row(escape(tool.name), escape(names[:60]), escape(tool.description[:60]))
-    out.print(table)
-    for rejection in found.rejections:
-        err.print(f"rejected {escape(rejection.row_id)}: {escape(rejection.detail)}")
+        table.add_row(escape(tool.name), escape(names), escape(tool.description))
+    return table
+
+
+def _report_losses(found: ToolCollection) -> None:
+    """What was left out, and why, on stderr."""
+    deprecated = [row for row in found.rejections if row.rule == "deprecated"]
+    for row in found.rejections:
+        if row.rule != "deprecated":
+            err.print(f"rejected {escape(row.row_id)}: {escape(row.detail)}", soft_wrap=True)
+    if deprecated:
+        err.print(f"skipped {len(deprecated)} deprecated; --include-deprecated takes them")
+    for twin in found.duplicates:
+        same = "the same" if twin.why == "content" else "the same name and properties"
+        err.print(
+            f"duplicate {escape(twin.dropped.name)} ({escape(twin.dropped.source)}): {same} as in "
+            f"{escape(twin.kept.source)}",
+            soft_wrap=True,
+        )
 
 
 @app.command()

@@ -71,6 +71,10 @@ class Split(StrEnum):
     """Never trained on; none of its tools occurs in training."""
 
 
+Difficulty = Literal["", "easy", "medium", "hard"]
+"""Near misses (tools of the domain in focus) among the distractors: none, some, all; empty: unknown."""
+
+
 class Origin(StrEnum):
     """How a sample came into a dataset D_j (method, section 7)."""
 
@@ -207,10 +211,56 @@ class Dialogue(Record):
     style: str = ""
     date: str = ""
     """The day on which the dialogue takes place, ISO 8601; empty if it does not matter."""
+    difficulty: Difficulty = ""
+    """How many of the distractors are near misses of the tools in focus: `easy`, `medium` or `hard`."""
     tools: tuple[ToolSpec, ...]
     messages: tuple[Message, ...]
     marked_turns: tuple[int, ...] = ()
     """Indices of assistant messages on which the teacher disagreed with itself: never labels."""
+
+
+class Cast(Record):
+    """One dialogue that a plan asks for."""
+
+    split: Split
+    kind: Kind
+    """The kind that the planner is asked for."""
+    tools: str = ""
+    """Range of the number of tools in context, e.g. `3-5`; empty: as configured."""
+    difficulty: Difficulty = ""
+    """The difficulty wanted; empty: any."""
+    number: int
+    """Counts the dialogues of this sort over all rounds; what happens in them is drawn from it."""
+
+
+class Play(Record):
+    """What became of one planned dialogue."""
+
+    split: Split
+    kind: Kind
+    tools: str
+    difficulty: Difficulty
+    number: int
+    dialogue_id: str
+    """Empty if it broke off."""
+    samples: int
+    """Decisions cut from it."""
+    marked_turns: int
+    """Assistant turns on which the teacher disagreed with itself."""
+    rule: str
+    """Why it gave no sample, e.g. `teacher_malformed`; empty if it did."""
+
+
+class Coverage(Record):
+    """How often one tool occurs in the samples of one kind and split."""
+
+    tool: str
+    kind: Kind
+    split: Split
+    called: int
+    """Samples whose label calls it."""
+    offered: int
+    """Samples with it in context."""
 
 
 class Label(Record):
@@ -243,6 +293,8 @@ class Sample(Record):
     persona: str = ""
     style: str = ""
     language: str = "en"
+    difficulty: Difficulty = ""
+    """How many of the distractors are near misses: `easy` none, `medium` some, `hard` all."""
     dialogue_id: str
     """The dialogue it was cut from (an expansion: its own conversation)."""
     parent_id: str = ""

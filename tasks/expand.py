@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from looptool.artifacts import ArtifactRef, shards
 from looptool.expand import ErrorSeed, ExpandOutcome, choose_seeds, error_seeds, expand_seeds
 from looptool.records import JsonObject, Judgement, Rejection, Sample
+from looptool.seed.people import load_people
 from tasks.policies import stage_task
 from tasks.progress import Progress, logger
 from tasks.scope import Scope, Stage, run_async
@@ -60,6 +61,7 @@ _REJECTED = ("rejections", "rejections")
 
 async def _expand(scope: Scope, seeds: Sequence[ErrorSeed]) -> tuple[ExpandOutcome, JsonObject]:
     voices = scope.config.seed
+    people = load_people(voices.people)
     async with open_teacher(scope) as teacher:
         outcome = await expand_seeds(
             seeds,
@@ -67,8 +69,8 @@ async def _expand(scope: Scope, seeds: Sequence[ErrorSeed]) -> tuple[ExpandOutco
             teacher,
             random_seed=scope.config.random_seed,
             iteration=scope.iteration,
-            personas=voices.personas,
-            styles=voices.styles,
+            personas=tuple(map(people.persona, people.choose_personas(voices.personas))),
+            styles=people.choose_styles(voices.styles),
             date="",
         )
         return outcome, teacher.usage_report()

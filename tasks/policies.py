@@ -53,7 +53,7 @@ def stage_task(
     def wrap(function: Callable[P, ArtifactRef]) -> Task[P, ArtifactRef]:
         made: Task[P, ArtifactRef] = task(
             name=name,
-            task_run_name=name + "-{scope.iteration}",
+            task_run_name=name + "-{scope.label}",
             cache_policy=CacheKeyFnPolicy(cache_key_fn=cache_key),
             persist_result=True,
             retries=retries,

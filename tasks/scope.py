@@ -1,22 +1,27 @@
 """What every task is given, and how it opens the artifact that it will write."""
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
 from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store, artifact_key
 from looptool.campaign import Campaign, computed_settings
 from looptool.config import LoopConfig
+from looptool.errors import DataError, shorten
 from looptool.fingerprint import code_digest
 from looptool.prompts import digest as prompt_digest
-from looptool.records import JsonObject, Record
+from looptool.records import JsonObject, Record, canonical_json
+from tasks.progress import logger
 from tasks.stages import STAGES
 
+R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
 Input = ArtifactRef | CheckpointRef | Sequence[ArtifactRef] | str
@@ -28,7 +33,14 @@ class Scope(Record):
 
     campaign: str
     iteration: int
+    round: int = 0
+    """Round of the seed phase, from 1; 0 outside of rounds."""
     config: LoopConfig
+
+    @property
+    def label(self) -> str:
+        """The iteration, with the round where there is one: `0.2`."""
+        return f"{self.iteration}.{self.round}" if self.round else str(self.iteration)
 
     def store(self) -> Store:
         """The campaign's store."""
@@ -58,6 +70,30 @@ class Stage:
     def commit(self, stats: Mapping[str, Any]) -> ArtifactRef:
         """Commit what was written."""
         return self.writer.commit(self.inputs, self.settings, to_jsonable_python(dict(stats)))
+
+    def load_part(self, table: str, number: int, record: type[R]) -> list[R] | None:
+        """Rows of a part that an earlier run finished; None if it is not there or cannot be read."""
+        try:
+            return self.writer.load_part(table, table, number, record)
+        except (pa.ArrowException, DataError, OSError) as exc:
+            logger().warning(
+                "part %d of %s is made again: %s", number, self.writer.uri, shorten(exc, 200)
+            )
+            return None
+
+    def save_note(self, name: str, value: JsonObject) -> None:
+        """Keep something about the making of the artifact that is no part of its content."""
+        path = self.store.strip(f"{self.writer.uri}/{name}.json")
+        self.store.put(path, canonical_json(value).encode())
+
+    def load_note(self, name: str) -> JsonObject | None:
+        """A note of this or an earlier run; None if it is not there or cannot be read."""
+        data = self.store.get(self.store.strip(f"{self.writer.uri}/{name}.json"))
+        try:
+            note = json.loads(data or b"")
+        except ValueError:
+            return None
+        return note if isinstance(note, dict) else None
 
     def drop_work_folder(self) -> None:
         """Remove this artifact's work in progress."""

@@ -13,12 +13,18 @@ class StageSpec:
 
 
 STAGES: dict[str, StageSpec] = {
-    "tools": StageSpec(("seed.sources",), "looptool.seed"),
+    "tools": StageSpec(
+        ("seed.sources", "seed.synthetic", "random_seed", "teacher"),
+        "looptool.seed",
+        ("seed_tool_spec",),
+    ),
+    "plan": StageSpec(("random_seed", "seed"), "looptool.seed"),
     "seed": StageSpec(
         ("random_seed", "seed", "teacher"),
         "looptool.seed",
         ("seed_plan", "seed_user", "seed_assistant", "seed_tool"),
     ),
+    "pool": StageSpec(("random_seed", "seed"), "looptool.seed"),
     "validate": StageSpec(("validate", "teacher"), "looptool.validate", ("validate_review",)),
     "dataset": StageSpec(("random_seed", "merge"), "looptool.merge"),
     "train": StageSpec(("random_seed", "train"), "looptool.train"),
@@ -26,7 +32,7 @@ STAGES: dict[str, StageSpec] = {
     "probe": StageSpec(("probe", "policy.engine"), "looptool.probe"),
     "judge": StageSpec(("random_seed", "judge", "teacher"), "looptool.judge", ("judge_compare",)),
     "expand": StageSpec(
-        ("random_seed", "expand", "teacher", "seed.personas", "seed.styles"),
+        ("random_seed", "expand", "teacher", "seed.personas", "seed.styles", "seed.people"),
         "looptool.expand",
         ("expand_sample",),
     ),

@@ -1,8 +1,8 @@
 """Dialogues into samples: one per assistant decision (method, section 2).
 
 Unlike the release we keep the decisions to call nothing, because a model that never sees them calls
-always. Left out: marked turns and everything after them (their context rests on a step on which the
-teacher was not sure), and most summaries, which teach little about calls.
+always. Left out are marked turns and everything after them: their context rests on a step on which the
+teacher was not sure.
 """
 
 from looptool.decisions import kind_of
@@ -14,28 +14,20 @@ from looptool.records import (
     Sample,
     ToolMessage,
     UserMessage,
-    content_id,
     make_sample,
 )
 
 
-def cut_samples(dialogue: Dialogue, summary_rate: float = 1.0) -> list[Sample]:
-    """The samples of a dialogue, in order.
-
-    A summary becomes a sample by a hash of its own content, so that the choice does not depend on
-    what else is in the run; `summary_rate` is the share that does.
-    """
+def cut_samples(dialogue: Dialogue) -> list[Sample]:
+    """The samples of a dialogue, in order."""
     end = min(dialogue.marked_turns, default=len(dialogue.messages))
-    samples: list[Sample] = []
-    for index, message in enumerate(dialogue.messages[:end]):
-        if not isinstance(message, AssistantMessage) or index == 0:
-            continue
-        if not isinstance(dialogue.messages[index - 1], UserMessage | ToolMessage):
-            continue
-        sample = _cut(dialogue, index, message)
-        if sample.kind is not Kind.SUMMARY or is_chosen(sample.sample_id, summary_rate):
-            samples.append(sample)
-    return samples
+    return [
+        _cut(dialogue, index, message)
+        for index, message in enumerate(dialogue.messages[:end])
+        if index
+        and isinstance(message, AssistantMessage)
+        and isinstance(dialogue.messages[index - 1], UserMessage | ToolMessage)
+    ]
 
 
 def _cut(dialogue: Dialogue, index: int, message: AssistantMessage) -> Sample:
@@ -53,11 +45,6 @@ def _cut(dialogue: Dialogue, index: int, message: AssistantMessage) -> Sample:
         persona=dialogue.persona,
         style=dialogue.style,
         language=dialogue.language,
+        difficulty=dialogue.difficulty,
         dialogue_id=dialogue.dialogue_id,
     )
-
-
-def is_chosen(sample_id: str, rate: float) -> bool:
-    """Whether the sample belongs to the chosen share: by hash, the same in every run."""
-    digest = content_id("keep", sample_id).rpartition("-")[2]
-    return int(digest, 16) < rate * 2.0 ** (4 * len(digest))

@@ -4,7 +4,7 @@ general."""
 from collections.abc import Sequence
 from random import Random
 
-from looptool.records import ToolSpec
+from looptool.records import Split, ToolSpec
 from looptool.seed.links import group_partners
 
 
@@ -26,6 +26,14 @@ def split_tools(
         [tool for number, tool in enumerate(tools) if number not in unseen],
         [tool for number, tool in enumerate(tools) if number in unseen],
     )
+
+
+def split_sides(
+    tools: Sequence[ToolSpec], unseen_rate: float, seed: int
+) -> dict[Split, list[ToolSpec]]:
+    """The tools that the dialogues of each split are about."""
+    seen, unseen = split_tools(tools, unseen_rate, seed)
+    return {Split.TRAIN: seen, Split.HELDOUT_SEEN: seen, Split.HELDOUT_UNSEEN: unseen}
 
 
 def _shuffle_groups(tools: Sequence[ToolSpec], rng: Random) -> dict[str, list[list[int]]]:

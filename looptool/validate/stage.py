@@ -1,16 +1,20 @@
 """The stage itself: rules, duplicates, then the review of what is left (method, section 2)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from looptool.chat import Teacher
 from looptool.config import ValidateConfig
-from looptool.errors import ConfigError
+from looptool.errors import ConfigError, TeacherRefused, shorten
 from looptool.records import Record, Rejection, Sample
 from looptool.validate.calls import Violation
-from looptool.validate.review import review_samples
+from looptool.validate.review import group_conversations, review_samples
 from looptool.validate.rules import check_sample, find_duplicates
+
+HANDFUL = 8
+"""Samples that may all be refused by an endpoint that is known to work."""
 
 
 class ValidationReport(Record):
@@ -44,10 +48,14 @@ async def validate_samples(
     `stage` names the rejecting stage in the rejections. Raises ConfigError for a review without a
     teacher.
     """
-    if config.review and teacher is None:
-        raise ConfigError(
-            "validate.review = true needs a teacher; configure one or set it to false"
-        )
+    found = find_violations(samples, config)
+    return await review_part(samples, found, config, teacher, stage=stage)
+
+
+def find_violations(
+    samples: Sequence[Sample], config: ValidateConfig
+) -> dict[int, list[Violation]]:
+    """What the rules have against samples, by their positions; of repetitions, the first is fine."""
     found: dict[int, list[Violation]] = {}
     for number, sample in enumerate(samples):
         if violations := check_sample(sample, grounding=config.grounding):
@@ -55,32 +63,86 @@ async def validate_samples(
     valid = [number for number in range(len(samples)) if number not in found]
     for place, twin in find_duplicates([samples[number] for number in valid]).items():
         found[valid[place]] = [Violation("duplicate", "", f"says the same as {twin}")]
-    conversations = 0
-    if config.review and teacher is not None:
-        left = [number for number in valid if number not in found]
-        reviews, conversations = await review_samples([samples[n] for n in left], teacher)
-        found |= {n: [review] for n, review in zip(left, reviews, strict=True) if review}
-    return _sort_out(samples, found, conversations, stage)
+    return found
+
+
+async def review_part(
+    samples: Sequence[Sample],
+    found: Mapping[int, list[Violation]],
+    config: ValidateConfig,
+    teacher: Teacher | None,
+    *,
+    stage: str,
+    proven: bool = False,
+) -> ValidationOutcome:
+    """Reviews those samples against which nothing was found, and sorts out all of them.
+
+    With `proven` the endpoint is known to answer: when it refuses a handful of conversations, the
+    fault is with them. Raises ConfigError for a review without a teacher.
+    """
+    if not config.review:
+        return _sort_out(samples, found, 0, stage)
+    if teacher is None:
+        raise ConfigError(
+            "validate.review = true needs a teacher; configure one or set it to false"
+        )
+    left = [number for number in range(len(samples)) if number not in found]
+    reviews, conversations = await _review([samples[n] for n in left], teacher, proven)
+    bad = {n: [review] for n, review in zip(left, reviews, strict=True) if review}
+    return _sort_out(samples, {**found, **bad}, conversations, stage)
+
+
+async def _review(
+    samples: Sequence[Sample], teacher: Teacher, proven: bool
+) -> tuple[Sequence[Violation | None], int]:
+    try:
+        return await review_samples(samples, teacher)
+    except TeacherRefused as refusal:
+        if not proven or len(samples) > HANDFUL:
+            raise
+        detail = f"no readable review: {shorten(refusal, 300)}"
+        count = len(group_conversations(samples)[0])
+        return [Violation("unreviewed", "", detail) for _ in samples], count
+
+
+def cut_parts(samples: Sequence[Sample], size: int) -> list[range]:
+    """Positions of the samples in parts of at most `size` dialogues; one is never cut in two.
+
+    Samples of one dialogue share one review, so they must stay together.
+    """
+    starts = [
+        number
+        for number, sample in enumerate(samples)
+        if not number or sample.dialogue_id != samples[number - 1].dialogue_id
+    ]
+    borders = [*starts[::size], len(samples)]
+    return [range(first, last) for first, last in pairwise(borders)]
 
 
 def _sort_out(
-    samples: Sequence[Sample], found: dict[int, list[Violation]], conversations: int, stage: str
+    samples: Sequence[Sample], found: Mapping[int, list[Violation]], conversations: int, stage: str
 ) -> ValidationOutcome:
     kept = tuple(sample for number, sample in enumerate(samples) if number not in found)
     rejected = tuple(
         make_rejection(samples[number], found[number], stage) for number in sorted(found)
     )
+    return ValidationOutcome(kept, rejected, summarise(kept, rejected, conversations))
+
+
+def summarise(
+    kept: Sequence[Sample], rejected: Sequence[Rejection], conversations: int
+) -> ValidationReport:
+    """The counts of what was kept and rejected."""
     rules = Counter(rejection.rule for rejection in rejected)
-    report = ValidationReport(
-        samples_in=len(samples),
+    return ValidationReport(
+        samples_in=len(kept) + len(rejected),
         kept=len(kept),
         rejected=len(rejected),
         by_rule=dict(sorted(rules.items(), key=lambda item: (-item[1], item[0]))),
-        kept_by_kind=_count_kinds(kept),
-        rejected_by_kind=_count_kinds([samples[number] for number in sorted(found)]),
+        kept_by_kind=_count_kinds([sample.kind for sample in kept]),
+        rejected_by_kind=_count_kinds([rejection.row["kind"] for rejection in rejected]),
         conversations_reviewed=conversations,
     )
-    return ValidationOutcome(kept, rejected, report)
 
 
 def make_rejection(sample: Sample, violations: Sequence[Violation], stage: str) -> Rejection:
@@ -94,5 +156,5 @@ def make_rejection(sample: Sample, violations: Sequence[Violation], stage: str) 
     )
 
 
-def _count_kinds(samples: Sequence[Sample]) -> dict[str, int]:
-    return dict(sorted(Counter(str(sample.kind) for sample in samples).items()))
+def _count_kinds(kinds: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(map(str, kinds)).items()))

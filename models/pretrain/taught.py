@@ -8,13 +8,14 @@ chatty, implicit, value-first and corrected ways of speaking are left for the lo
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from typing import Any
 
 from looptool.chat import AsgiTransport, Teacher
 from looptool.config import SeedConfig, SimulatorConfig, TeacherConfig
-from looptool.records import Kind, Split, ToolSpec, make_tool, messages_as_openai
-from looptool.seed import simulate_dialogues
+from looptool.records import Cast, Kind, Split, ToolSpec, make_tool, messages_as_openai
+from looptool.seed import Simulation
 from looptool.simulator import create_app
 from models.pretrain.tools import draw_parameter, draw_tool
 
@@ -24,19 +25,21 @@ SEED = SeedConfig(
     tools_min=2,
     tools_max=5,
     turns_max=3,
-    summary_rate=1.0,
     self_consistency=False,
     styles=("plain", "polite", "terse"),
-    kinds={
-        Kind.SINGLE: 0.2,
-        Kind.PARALLEL: 0.2,
-        Kind.MULTI_STEP: 0.15,
-        Kind.MULTI_TURN: 0.15,
-        Kind.CLARIFY: 0.15,
-        Kind.NO_TOOL: 0.1,
-        Kind.RETRY: 0.05,
-    },
 )
+KINDS = {
+    Kind.SINGLE: 0.2,
+    Kind.PARALLEL: 0.2,
+    Kind.MULTI_STEP: 0.15,
+    Kind.MULTI_TURN: 0.15,
+    Kind.CLARIFY: 0.15,
+    Kind.NO_TOOL: 0.1,
+    Kind.RETRY: 0.05,
+}
+"""Weight of each kind of dialogue."""
+SPARE_RATE = 0.1
+"""Dialogues played beyond those asked for: one whose plan cannot be played gives none."""
 
 
 def draw_specs(rng: random.Random) -> list[ToolSpec]:
@@ -62,7 +65,7 @@ def draw_specs(rng: random.Random) -> list[ToolSpec]:
 
 
 def draw_taught(seed: str, count: int) -> list[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
-    """About `count` dialogues as (tool specs, messages); the same for the same seed."""
+    """At least `count` dialogues as (tool specs, messages), if few fail; the same for the same seed."""
     return asyncio.run(_simulate(seed, count))
 
 
@@ -72,13 +75,14 @@ async def _simulate(
     rng = random.Random(f"taught-{seed}")
     transport = AsgiTransport(create_app(SimulatorConfig()))
     async with Teacher(TeacherConfig(model="scripted-expert"), transport) as teacher:
-        made = await simulate_dialogues(
-            SEED,
-            draw_specs(rng),
-            teacher,
-            split=Split.TRAIN,
-            target_samples=3 * count,
-            random_seed=rng.randrange(2**31),
+        simulation = Simulation(
+            SEED, {Split.TRAIN: draw_specs(rng)}, teacher, random_seed=rng.randrange(2**31)
+        )
+        kinds = rng.choices(
+            list(KINDS), list(KINDS.values()), k=math.ceil((1 + SPARE_RATE) * count)
+        )
+        made = await simulation.play(
+            [Cast(split=Split.TRAIN, kind=kind, number=number) for number, kind in enumerate(kinds)]
         )
     return [
         ([tool.as_openai() for tool in d.tools], messages_as_openai(d.messages))

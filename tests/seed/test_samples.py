@@ -90,20 +90,14 @@ def test_marked_turns_and_what_follows_them_are_never_samples() -> None:
     assert cut_samples(dialogue(*messages, marked_turns=(1,))) == []
 
 
-def test_summaries_are_chosen_by_a_hash_and_at_the_given_rate() -> None:
-    dialogues = [
-        dialogue(user(f"Do {n}."), calls("a"), result("a"), says("Done.")) for n in range(400)
-    ]
-    kept = [[s.sample_id for s in cut_samples(d, 0.25)] for d in dialogues]
-    assert kept == [[s.sample_id for s in cut_samples(d, 0.25)] for d in dialogues]
-    summaries = sum(len(ids) - 1 for ids in kept)
-    assert 70 <= summaries <= 130
-    assert all(len(cut_samples(d, 0.0)) == 1 for d in dialogues[:20])
-    assert all(len(cut_samples(d, 1.0)) == 2 for d in dialogues[:20])
-
-
 def test_the_circumstances_of_the_dialogue_go_with_the_sample() -> None:
-    about = {"date": "2031-05-06", "persona": "a pilot", "style": "terse", "language": "fr"}
+    about = {
+        "date": "2031-05-06",
+        "persona": "a pilot",
+        "style": "terse",
+        "language": "fr",
+        "difficulty": "hard",
+    }
     (sample,) = cut_samples(dialogue(user(), calls("a"), **about))
     assert sample.model_dump(include=set(about)) == about
     assert sample.dialogue_id == "d-1"

@@ -1,7 +1,7 @@
 """Which tools are held out, and which partners stay together."""
 
-from looptool.records import ToolSpec, make_tool
-from looptool.seed import load_catalogue, split_tools
+from looptool.records import Split, ToolSpec, make_tool
+from looptool.seed import load_catalogue, split_sides, split_tools
 from looptool.seed.links import find_links, group_partners
 
 
@@ -24,6 +24,15 @@ def test_the_split_depends_on_the_seed_and_nothing_else() -> None:
     tools = load_catalogue()
     assert split_tools(tools, 0.2, 3) == split_tools(tools, 0.2, 3)
     assert len({tuple(t.name for t in split_tools(tools, 0.2, s)[1]) for s in range(5)}) == 5
+
+
+def test_training_and_its_held_out_set_share_tools_and_the_unseen_are_apart() -> None:
+    seen, unseen = split_tools(load_catalogue(), 0.2, 0)
+    assert split_sides(load_catalogue(), 0.2, 0) == {
+        Split.TRAIN: seen,
+        Split.HELDOUT_SEEN: seen,
+        Split.HELDOUT_UNSEEN: unseen,
+    }
 
 
 def test_no_domain_gives_more_than_half_and_many_give_something() -> None:
