@@ -5,7 +5,8 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from pydantic import Field
 
-from flows.iterate import AcceptChange, CampaignName, Overrides, ProfileName, looptool
+from flows.iterate import looptool
+from flows.parameters import AcceptChange, CampaignName, Overrides, ProfileName
 from looptool.campaign import IterationRecord
 from looptool.errors import BudgetExceeded
 from tasks.record import open_iteration, should_stop

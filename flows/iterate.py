@@ -7,11 +7,10 @@ Tasks hand references to each other; every one is cached by what its artifact wa
 an iteration again shows Cached, and after a crash the next run goes on at the first missing artifact.
 """
 
-from typing import Annotated, Any
-
 from prefect import flow
-from pydantic import Field
 
+from flows.parameters import AcceptChange, CampaignName, IterationNumber, Overrides, ProfileName
+from flows.seed import seed_pool
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.campaign import IterationRecord
 from tasks.evaluate import evaluate
@@ -20,36 +19,11 @@ from tasks.judge import judge
 from tasks.merge import first_dataset, merge
 from tasks.policies import run_stage
 from tasks.policy import base_policy, trained_policy
-from tasks.pool import fill_pool, is_empty, plan_round, rounds_of
 from tasks.probe import probe
 from tasks.record import conclude, open_iteration, publish_summary
 from tasks.scope import Scope
-from tasks.seed import collect, seed
 from tasks.train import train
 from tasks.validate import validate
-
-CampaignName = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}$",
-        description="Name of the campaign; a new name starts a new one.",
-    ),
-]
-ProfileName = Annotated[
-    str, Field(description="A profile under deployments/, or the path of a TOML file.")
-]
-IterationNumber = Annotated[
-    int | None,
-    Field(ge=1, description="Iteration to run; empty: the first that is not complete."),
-]
-Overrides = Annotated[
-    dict[str, Any],
-    Field(description='Settings over the profile, e.g. {"judge.votes": 3}.'),
-]
-AcceptChange = Annotated[
-    bool,
-    Field(description="Go on although the campaign was started with another configuration."),
-]
 
 
 @flow(name="looptool", flow_run_name="{campaign} ({profile})")
@@ -71,20 +45,6 @@ def looptool(
         before[-1].next_dataset if before else run_stage(first_dataset, scope=start, pool=pool)
     )
     return run_round(scope, before, pool, dataset, base, base_scores)
-
-
-def seed_pool(start: Scope) -> ArtifactRef:
-    """Dialogues and their validation, round after round, until the targets are met or out of reach."""
-    tools = run_stage(collect, scope=start)
-    played: list[ArtifactRef] = []
-    accepted: list[ArtifactRef] = []
-    for scope in rounds_of(start):
-        plan = run_stage(plan_round, scope=scope, tools=tools, played=played, accepted=accepted)
-        if is_empty(plan):
-            break
-        played = [*played, run_stage(seed, scope=scope, tools=tools, plan=plan)]
-        accepted = [*accepted, run_stage(validate, scope=scope, candidates=played[-1])]
-    return run_stage(fill_pool, scope=start, tools=tools, played=played, accepted=accepted)
 
 
 def run_round(

@@ -1,6 +1,6 @@
 """Trains the small policy from scratch: a Qwen3 of some 2 M parameters, on generated dialogues.
 
-    python -m models.pretrain.train --out models/nano-base --minutes 25 --seed 0
+    python -m models.pretrain.train --out models/nano-base
 
 Constant learning rate, linear decay over the last part only: copying from the context is learnt in
 one sharp step, and an early decay freezes the model before it. Loss on the assistant's turns alone.
@@ -234,13 +234,13 @@ def main() -> None:
     """Reads the command line and trains."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("models/nano-base"))
-    parser.add_argument("--minutes", type=float, default=25.0)
+    parser.add_argument("--minutes", type=float, default=54.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--warmup-steps", type=int, default=100)
-    parser.add_argument("--decay-rate", type=float, default=0.25)
-    parser.add_argument("--lesson-steps", type=int, default=400)
-    parser.add_argument("--taught-from", type=int, default=1600)
+    parser.add_argument("--decay-rate", type=float, default=0.3)
+    parser.add_argument("--lesson-steps", type=int, default=384)
+    parser.add_argument("--taught-from", type=int, default=1200)
     parser.add_argument("--start", type=Path, default=None)
     parser.add_argument("--eval-minutes", type=float, default=3.0)
     parser.add_argument("--layers", type=int, default=4)

@@ -28,14 +28,14 @@ class Prefect:
     def __post_init__(self) -> None:
         self.client = connect(self.port)
 
-    def deployment(self) -> dict[str, Any]:
-        answer = self.client.get("/deployments/name/looptool/iterate")
+    def deployment(self, name: str = "looptool/iterate") -> dict[str, Any]:
+        answer = self.client.get(f"/deployments/name/{name}")
         answer.raise_for_status()
         return dict(answer.json())
 
-    def press_run(self, **parameters: Any) -> str:
+    def press_run(self, *, of: str = "looptool/iterate", **parameters: Any) -> str:
         """Create a run of the deployment as the UI's Run button does."""
-        url = f"/deployments/{self.deployment()['id']}/create_flow_run"
+        url = f"/deployments/{self.deployment(of)['id']}/create_flow_run"
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         answer = self.client.post(url, json=body)
         assert answer.status_code == 201, answer.text

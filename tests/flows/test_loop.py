@@ -92,6 +92,16 @@ def test_the_run_shows_targets_and_coverage(first_run: dict[str, str], prefect: 
     assert shown["seed-coverage"].count("| `") == 60
 
 
+def test_the_seed_phase_alone_is_what_the_iteration_starts_with(
+    first_run: dict[str, str], prefect: Prefect
+) -> None:
+    parameters = prefect.parameters("shared", accept_config_change=True)
+    run_id = prefect.press_run(of="looptool-seed/seed", **parameters)
+    assert prefect.wait(run_id) == "COMPLETED", prefect.explain(run_id)
+    states = prefect.tasks(run_id)
+    assert stages(states, "Cached") == SEED_PHASE - {"evaluate-0", "dataset-0"}
+
+
 def test_the_loop_runs_on_tools_that_nobody_here_wrote(prefect: Prefect) -> None:
     source = {
         "format": "openapi",
