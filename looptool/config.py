@@ -181,8 +181,28 @@ class PolicyConfig(Section):
 
     base: str = "models/nano-base"
     """Folder of the base checkpoint M_0, in Hugging Face format."""
-    engine: Literal["transformers"] = "transformers"
-    """Inference engine of probe and evaluation."""
+    engine: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    """Inference engine of probe and evaluation; `vllm` and its environment: `make engines`."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Numbers that probe and evaluation calculate in; an endpoint decides for itself."""
+    python: str = ""
+    """Interpreter of the environment that has the engines; empty: this one, or .venv-engines."""
+    endpoint: str = ""
+    """Base URL of a vLLM server that serves this very checkpoint, for engine `endpoint`."""
+    api_key_env: str = "LOOPTOOL_POLICY_API_KEY"
+    """Name of the environment variable that holds the endpoint's key."""
+    ray_address: str = ""
+    """Existing Ray cluster (`auto`, `host:port`, `ray://host:port`); empty: a local one if needed."""
+    gpu_memory_rate: float = Field(0.9, gt=0, le=1)
+    """Share of each GPU's memory that vLLM takes while it probes."""
+    cache_gib: float | None = Field(None, gt=0)
+    """Size of vLLM's key-value cache, GiB; None: what is left of its share, 1 on a CPU."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of each engine; None: all cores."""
+    restarts: int = Field(2, ge=0)
+    """How often an engine that died is started again within one part of the work."""
+    timeout_s: float = Field(3600.0, gt=0)
+    """Deadline of one part, and of the engine's start, seconds."""
 
 
 class ProbeConfig(Section):
@@ -196,6 +216,10 @@ class ProbeConfig(Section):
     """Also compute the perplexity of the label."""
     shard_size: int = Field(512, ge=1)
     """Rows per part; a part is committed when whole."""
+    replicas: int = Field(1, ge=1)
+    """vLLM engines side by side, as Ray actors; evaluation uses the same ones."""
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs of each replica."""
 
 
 class JudgeConfig(Section):
