@@ -150,8 +150,8 @@ class ValidateConfig(Section):
 class TrainConfig(Section):
     """GRPO (method, section 3)."""
 
-    trainer: Literal["trl"] = "trl"
-    """`trl`: one process, for machines without a GPU."""
+    trainer: Literal["trl", "verl"] = "trl"
+    """`trl`: one process, for machines without a GPU; `verl`: veRL on Ray."""
     batch_size: int = Field(128, ge=1)
     """Prompts per optimiser step."""
     epochs: int = Field(2, ge=1)
@@ -173,7 +173,26 @@ class TrainConfig(Section):
     timeout_s: float = Field(86400.0, gt=0)
     """Deadline of the training process, seconds."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads of the trainer; None: all cores."""
+    """CPU threads of the TRL trainer; None: all cores."""
+    mini_batch_size: int | None = Field(None, ge=1)
+    """veRL: prompts per optimiser step within a batch; None: the whole batch, as in the paper."""
+    verl_config: str = "one_gpu"
+    """veRL: the overlay of the hardware, a name in `verl_configs/` or a path to a YAML file."""
+    verl_overrides: dict[str, Any] = {}
+    """veRL: settings that have the last word, by veRL's dotted names."""
+    python: str = ""
+    """veRL: interpreter with veRL and Ray, on this machine for checks and a local cluster, and on the
+    cluster for the job; empty: `.venv-engines/bin/python` if it is there, else this one."""
+    ray_address: str = ""
+    """veRL: Jobs API of a Ray cluster, e.g. `http://head:8265`; empty: start one on this machine."""
+    ray_token_env: str = "RAY_AUTH_TOKEN"  # noqa: S105 - a name, not a token
+    """veRL: environment variable that holds the cluster's token."""
+    save_steps: int = Field(20, ge=1)
+    """veRL: steps between checkpoints from which a retry resumes."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """veRL: how many of them are kept; none survives the end of the training."""
+    stall_timeout_s: float = Field(3600.0, gt=0)
+    """veRL: longest time without a finished step, the start included, before the run counts as hung."""
 
 
 class PolicyConfig(Section):

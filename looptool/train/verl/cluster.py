@@ -1,0 +1,209 @@
+"""Ray for one training: the Jobs API of any cluster, and a cluster of our own on this machine.
+
+The caller needs no Ray: the Jobs API is HTTP. Ray 2.60 authenticates by a token by default; an
+existing cluster's comes from the environment variable that `train.ray_token_env` names, one of our
+own gets a fresh one. A cluster of our own listens on the loopback address alone, and ends with
+everything that it started (see `supervise`).
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from looptool.config import TrainConfig
+from looptool.engines.process import package_path
+from looptool.errors import ConfigError, TrainingError
+
+JsonObject = dict[str, Any]
+
+START_TIMEOUT_S = 180.0
+LOGICAL_CPUS = 16
+"""Fewest CPUs that a local cluster claims: veRL's actors ask for one each and mostly wait."""
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+TAIL_CHARS = 2000
+
+
+class RayJobs:
+    """Submit, ask for and stop jobs at one address."""
+
+    def __init__(self, address: str, token: str | None) -> None:
+        self.address = address.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx2.Client(headers=headers, timeout=30.0, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def version(self) -> str:
+        """Ray's version; also says whether the cluster answers."""
+        return str(self._ask("GET", "/api/version")["ray_version"])
+
+    def submit(self, name: str, entrypoint: str, env: Mapping[str, str]) -> None:
+        """Start `entrypoint` (a shell line) on the cluster under a name of our own."""
+        body = {
+            "entrypoint": entrypoint,
+            "submission_id": name,
+            "runtime_env": {"env_vars": dict(env)},
+            "metadata": {"looptool": "train"},
+        }
+        self._ask("POST", "/api/jobs/", body)
+
+    def status(self, name: str) -> tuple[str, str]:
+        """The job's state and Ray's message about it; `UNKNOWN` for a job that is not there."""
+        found = self._ask("GET", f"/api/jobs/{name}", missing={"status": "UNKNOWN"})
+        return str(found["status"]), str(found.get("message") or "")
+
+    def stop(self, name: str, timeout_s: float = 60.0) -> None:
+        """Stop the job and wait until it has ended."""
+        self._ask("POST", f"/api/jobs/{name}/stop", missing={})
+        deadline = time.monotonic() + timeout_s
+        while self.status(name)[0] not in (*ENDED, "UNKNOWN"):
+            if time.monotonic() > deadline:
+                raise TrainingError(f"Ray job {name} did not stop within {timeout_s:.0f} s")
+            time.sleep(0.5)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: JsonObject | None = None,
+        missing: JsonObject | None = None,
+    ) -> JsonObject:
+        try:
+            answer = self._client.request(method, self.address + path, json=body)
+        except httpx2.HTTPError as exc:
+            raise TrainingError(f"Ray at {self.address} does not answer: {exc!r}") from exc
+        if answer.status_code in (401, 403):
+            raise ConfigError(
+                f"Ray at {self.address} refuses the token (HTTP {answer.status_code}); set the "
+                "environment variable that train.ray_token_env names to the cluster's token"
+            )
+        if answer.status_code == 404 and missing is not None:
+            return missing
+        if answer.is_error:
+            raise TrainingError(
+                f"Ray at {self.address}: {method} {path} gave HTTP {answer.status_code}: "
+                f"{answer.text[:TAIL_CHARS]}"
+            )
+        try:
+            found = answer.json()
+        except ValueError as exc:
+            raise TrainingError(f"Ray at {self.address}: {path} answered no JSON") from exc
+        return found if isinstance(found, dict) else {}
+
+
+@contextlib.contextmanager
+def open_jobs(config: TrainConfig, python: Path, gpus: int | None) -> Iterator[RayJobs]:
+    """The Jobs API of the configured cluster, or of one that lives as long as this context."""
+    if not config.ray_address:
+        with start_cluster(python, gpus) as jobs:
+            yield jobs
+        return
+    if not config.ray_address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"train.ray_address {config.ray_address!r} is no Jobs API; it is the URL of Ray's "
+            "dashboard, e.g. http://head:8265"
+        )
+    jobs = RayJobs(config.ray_address, os.environ.get(config.ray_token_env))
+    try:
+        jobs.version()
+        yield jobs
+    finally:
+        jobs.close()
+
+
+@contextlib.contextmanager
+def start_cluster(python: Path, gpus: int | None) -> Iterator[RayJobs]:
+    """A one-node cluster; `gpus` declares logical ones, None lets Ray find the real ones."""
+    # Unix sockets allow short paths only, so the folder lies directly below the temporary one.
+    folder = Path(tempfile.mkdtemp(prefix="looptool-ray-"))
+    token, port = secrets.token_hex(32), free_port()
+    with (folder / "start.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and Ray's own command
+            [
+                *(sys.executable, "-P", "-m", "looptool.train.verl.supervise"),
+                *("--remove", str(folder), "--", *start_command(python, folder, port, gpus)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=cluster_env(python, token),
+            start_new_session=True,
+        )
+    jobs = RayJobs(f"http://127.0.0.1:{port}", token)
+    try:
+        _wait_until_up(jobs, process, folder / "start.log")
+        yield jobs
+    finally:
+        jobs.close()
+        if process.stdin is not None:
+            process.stdin.close()  # the supervisor ends the tree, then itself
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_command(python: Path, folder: Path, port: int, gpus: int | None) -> list[str]:
+    """`ray start` in the foreground, bound to this machine, on free ports."""
+    command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    options = {
+        "node-ip-address": "127.0.0.1",
+        "port": free_port(),
+        "dashboard-host": "127.0.0.1",
+        "dashboard-port": port,
+        "dashboard-agent-listen-port": free_port(),
+        "ray-client-server-port": free_port(),
+        "temp-dir": folder / "ray",
+        "num-cpus": max(os.cpu_count() or 1, LOGICAL_CPUS),
+        **({} if gpus is None else {"num-gpus": gpus}),
+    }
+    return [*command, *(f"--{name}={value}" for name, value in options.items())]
+
+
+def cluster_env(python: Path, token: str) -> dict[str, str]:
+    """Environment of every process of a cluster of our own."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    return {
+        **inherited,
+        "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", "")]),
+        "PYTHONPATH": package_path(python),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Other programs share the machine's memory: Ray must not kill workers for what they use.
+        "RAY_memory_monitor_refresh_ms": "0",
+        # Idle workers made in advance only take memory: a training starts few, once.
+        "RAY_prestart_worker_first_driver": "0",
+        "RAY_enable_worker_prestart": "0",
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_up(jobs: RayJobs, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            jobs.version()
+            return
+        except TrainingError as exc:
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = log.read_text("utf-8", "replace")[-TAIL_CHARS:] if log.is_file() else ""
+                raise TrainingError(f"the local Ray cluster did not start:\n{tail}") from exc
+        time.sleep(0.5)
