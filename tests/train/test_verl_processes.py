@@ -166,7 +166,7 @@ def test_an_address_that_is_no_jobs_api_is_refused() -> None:
 
 
 def test_a_cluster_that_is_not_there_is_a_retryable_error() -> None:
-    jobs = RayJobs(f"http://127.0.0.1:{free_port()}", None)
+    jobs = RayJobs(f"http://127.0.0.1:{free_port()}", "")
     with pytest.raises(TrainingError, match="does not answer") as caught:
         jobs.version()
     assert caught.value.retryable

@@ -27,7 +27,7 @@ from looptool.errors import ConfigError, TrainingError
 
 JsonObject = dict[str, Any]
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 300.0
 LOGICAL_CPUS = 16
 """Fewest CPUs that a local cluster claims: veRL's actors ask for one each and mostly wait."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -37,8 +37,9 @@ TAIL_CHARS = 2000
 class RayJobs:
     """Submit, ask for and stop jobs at one address."""
 
-    def __init__(self, address: str, token: str | None) -> None:
+    def __init__(self, address: str, token: str) -> None:
         self.address = address.rstrip("/")
+        self.token = token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx2.Client(headers=headers, timeout=30.0, trust_env=False)
 
@@ -116,7 +117,7 @@ def open_jobs(config: TrainConfig, python: Path, gpus: int | None) -> Iterator[R
             f"train.ray_address {config.ray_address!r} is no Jobs API; it is the URL of Ray's "
             "dashboard, e.g. http://head:8265"
         )
-    jobs = RayJobs(config.ray_address, os.environ.get(config.ray_token_env))
+    jobs = RayJobs(config.ray_address, os.environ.get(config.ray_token_env, ""))
     try:
         jobs.version()
         yield jobs
