@@ -60,7 +60,7 @@ demo: $(STAMP) ## Run two iterations of the loop and show what they brought (PRO
 test: $(STAMP) ## Run the tests (without the engines)
 	$(BIN)/python -m pytest -q -m 'not engines'
 
-test-engines: $(STAMP) ## Run the tests that load torch, transformers and TRL
+test-engines: $(STAMP) $(ENGINES_STAMP) ## Run the tests of transformers, TRL, vLLM, veRL and Ray
 	$(BIN)/python -m pytest -q -m engines --timeout 900
 
 check: $(STAMP) ## Format check, lint, types, import layers, generated docs

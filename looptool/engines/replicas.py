@@ -29,6 +29,8 @@ PORTION_MIN = 16
 """Prompts in a portion, at least."""
 DEATHS = 3
 """Replicas that may die during one `generate`."""
+OBJECT_STORE_BYTES = 1 << 28
+"""Of a local cluster: prompts and answers are small."""
 SHARED_ENV = (
     "HF_HUB_OFFLINE",
     "TOKENIZERS_PARALLELISM",
@@ -178,7 +180,13 @@ def _connect(options: EngineOptions) -> None:
         else:
             # One logical CPU for each thread of each replica, whatever the machine has.
             cpus = max(os.cpu_count() or 1, options.replicas * (options.threads or 1))
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
+            )
     except (RayError, ConnectionError, OSError, RuntimeError, ValueError) as exc:
         raise EngineError(
             f"Ray at {options.ray_address or 'this machine'} cannot be used: {shorten(exc, 300)}"

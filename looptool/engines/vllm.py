@@ -22,6 +22,9 @@ from looptool.engines import EngineInfo, EngineOptions, Generation, Prompt, coun
 from looptool.engines.tokens import Row, TokenSide
 from looptool.errors import ConfigError
 
+BATCHED_TOKENS = 2048
+"""Tokens of one forward pass. Scoring labels makes vLLM hold fp32 logits for all of them (1.2 GiB for
+152k words), which it does not foresee when it takes the GPU's memory."""
 LABEL = "label-"
 """Prefix of the request that scores a label."""
 
@@ -31,14 +34,9 @@ class VllmEngine:
 
     def __init__(self, checkpoint_dir: Path, options: EngineOptions) -> None:
         self._folder = checkpoint_dir
-        self._tokens = TokenSide(checkpoint_dir)
-        self._context = min(
-            self._tokens.max_tokens, options.context_tokens or self._tokens.max_tokens
-        )
-        try:
-            self._engine = LLM(**_arguments(checkpoint_dir, options, self._context)).llm_engine
-        except (OSError, ValueError, KeyError) as exc:
-            raise ConfigError(f"vLLM cannot open {checkpoint_dir}: {exc}") from exc
+        llm, self._tokens = make_llm(checkpoint_dir, options)
+        self._engine = llm.llm_engine
+        self._context: int = llm.model_config.max_model_len
 
     def info(self) -> EngineInfo:
         """Name, versions and size."""
@@ -150,23 +148,31 @@ class VllmEngine:
         return self._tokens.answer(row, answer.token_ids, answer.logprobs.logprobs, scored)
 
 
-def _arguments(folder: Path, options: EngineOptions, context_tokens: int) -> dict[str, Any]:
+def make_llm(folder: Path | str, options: EngineOptions) -> tuple[LLM, TokenSide]:
+    """vLLM's own object on a checkpoint, and the tokenizer's side of it."""
+    tokens = TokenSide(Path(folder))
     on_cpu = current_platform.is_cpu()
     cache_gib = options.cache_gib or (1.0 if on_cpu else None)
-    if on_cpu and options.tensor_parallel == 1:
+    alone = options.tensor_parallel == 1
+    if on_cpu and alone:
         # Everything in this process: two more would only cost their start and their memory.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     if on_cpu:
         # Threads bound to cores get in the way of whatever else runs there, replicas above all.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    return {
-        "model": str(folder),
-        "dtype": options.dtype,
-        "max_model_len": context_tokens,
-        "enforce_eager": on_cpu,
-        "tensor_parallel_size": options.tensor_parallel,
-        "distributed_executor_backend": "uni" if options.tensor_parallel == 1 else "mp",
-        "gpu_memory_utilization": options.gpu_memory_rate,
-        "kv_cache_memory_bytes": None if cache_gib is None else int(cache_gib * (1 << 30)),
-        "generation_config": "vllm",
-    }
+    try:
+        llm = LLM(
+            model=str(folder),
+            dtype=options.dtype,
+            max_model_len=min(tokens.max_tokens, options.context_tokens or tokens.max_tokens),
+            max_num_batched_tokens=BATCHED_TOKENS,
+            enforce_eager=on_cpu,
+            tensor_parallel_size=options.tensor_parallel,
+            distributed_executor_backend="uni" if alone else "mp",
+            gpu_memory_utilization=options.gpu_memory_rate,
+            kv_cache_memory_bytes=None if cache_gib is None else int(cache_gib * (1 << 30)),
+            generation_config="vllm",
+        )
+    except (OSError, ValueError, KeyError) as exc:
+        raise ConfigError(f"vLLM cannot open {folder}: {exc}") from exc
+    return llm, tokens
