@@ -15,7 +15,9 @@ import pytest
 
 from looptool.config import TrainConfig
 from looptool.errors import ConfigError, TrainingError
+from looptool.train.api import TrainRequest
 from looptool.train.verl.cluster import RayJobs, free_port, open_jobs
+from looptool.train.verl.run import Run, WorkFolder
 from looptool.train.verl.supervise import find_descendants, remove_shared_memory
 
 SUPERVISE = [sys.executable, "-P", "-m", "looptool.train.verl.supervise"]
@@ -112,6 +114,8 @@ class _Ray(BaseHTTPRequestHandler):
             self._answer(200, {"ray_version": "2.60.0"})
         elif self.path == "/api/jobs/known":
             self._answer(200, {"status": "RUNNING", "message": "at work"})
+        elif self.path == "/api/jobs/broken":
+            self._answer(200, {"status": "FAILED", "message": "out of memory"})
         else:
             self._answer(404, {})
 
@@ -170,4 +174,42 @@ def test_a_cluster_that_is_not_there_is_a_retryable_error() -> None:
     with pytest.raises(TrainingError, match="does not answer") as caught:
         jobs.version()
     assert caught.value.retryable
+    jobs.close()
+
+
+def _run(tmp_path: Path, head: str, job: str, **settings: float) -> Run:
+    """A run whose job was submitted by an earlier caller."""
+    config = TrainConfig(trainer="verl", ray_address=head, **settings)
+    request = TrainRequest((), tmp_path, tmp_path / "m1", config, random_seed=0)
+    work = WorkFolder(tmp_path / ".m1.verl", 0)
+    (work.folder / "log").mkdir(parents=True)
+    work.log.write_text("the last words\n")
+    metrics = str(work.folder / "metrics.jsonl")
+    text = json.dumps({"name": job, "address": head, "metrics": metrics})
+    (work.folder / "job.json").write_text(text)
+    return Run(request, work, Path(sys.executable), None)
+
+
+def test_a_job_that_still_runs_is_followed_and_not_started_again(tmp_path: Path, head: str) -> None:
+    jobs = RayJobs(head, "right")
+    assert _run(tmp_path / "a", head, "known").find_running(jobs) == "known"
+    assert _run(tmp_path / "b", head, "broken").find_running(jobs) is None
+    assert _run(tmp_path / "c", head, "other").find_running(jobs) is None
+    jobs.close()
+
+
+@pytest.mark.parametrize("setting", ["stall_timeout_s", "timeout_s"])
+def test_a_job_that_makes_no_step_has_a_deadline(tmp_path: Path, head: str, setting: str) -> None:
+    jobs = RayJobs(head, "right")
+    with pytest.raises(TrainingError, match=rf"train\.{setting} [^$]*resumes from step 0"):
+        _run(tmp_path, head, "known", **{setting: 0.1}).follow(jobs, "known", 10)
+    jobs.close()
+
+
+def test_a_failed_job_is_told_with_rays_message_and_the_end_of_the_log(
+    tmp_path: Path, head: str
+) -> None:
+    jobs = RayJobs(head, "right")
+    with pytest.raises(TrainingError, match=r"FAILED: out of memory[^$]*the last words"):
+        _run(tmp_path, head, "broken").follow(jobs, "broken", 10)
     jobs.close()

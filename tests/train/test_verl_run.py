@@ -29,7 +29,7 @@ from looptool.train import TrainOutcome, check_checkpoint, train_policy
 from looptool.train.verl.cluster import start_cluster
 from looptool.train.verl.supervise import find_descendants
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(2700)]
 
 BASE = Path(__file__).parents[2] / "models" / "nano-base"
 PROMPTS = 8
@@ -46,8 +46,8 @@ CONFIG = TrainConfig(
     max_prompt_tokens=768,
     max_response_tokens=96,
     save_steps=4,
-    timeout_s=1200,
-    stall_timeout_s=600,
+    timeout_s=2400,
+    stall_timeout_s=1200,
 )
 
 

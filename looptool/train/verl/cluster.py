@@ -32,6 +32,7 @@ LOGICAL_CPUS = 16
 """Fewest CPUs that a local cluster claims: veRL's actors ask for one each and mostly wait."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 TAIL_CHARS = 2000
+NOT_READY = "No available agent"
 
 
 class RayJobs:
@@ -59,7 +60,16 @@ class RayJobs:
             "runtime_env": {"env_vars": dict(env)},
             "metadata": {"looptool": "train"},
         }
-        self._ask("POST", "/api/jobs/", body)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                self._ask("POST", "/api/jobs/", body)
+                return
+            except TrainingError as exc:
+                # A cluster that has just started answers before it can take jobs.
+                if NOT_READY not in str(exc) or time.monotonic() > deadline:
+                    raise
+            time.sleep(1.0)
 
     def status(self, name: str) -> tuple[str, str]:
         """The job's state and Ray's message about it; `UNKNOWN` for a job that is not there."""

@@ -41,6 +41,14 @@ def train(work: Path) -> None:
         "hydra.output_subdir=null",
     ]
     main_ppo()
+    end_ray()
+
+
+def end_ray() -> None:
+    """Give back what the training holds before the export needs memory."""
+    import ray
+
+    ray.shutdown()
 
 
 def export(work: Path, base: Path) -> None:
@@ -49,16 +57,32 @@ def export(work: Path, base: Path) -> None:
     for folder in (partial, out):
         shutil.rmtree(folder, ignore_errors=True)
     step = latest_step(work)
-    shards = work / "checkpoints" / f"global_step_{step}" / "actor"
-    command = [sys.executable, "-m", "verl.model_merger", "merge", "--backend", "fsdp"]
-    command += ["--local_dir", str(shards), "--target_dir", str(partial)]
-    subprocess.run(command, check=True)  # noqa: S603 - our own interpreter
+    merge(work / "checkpoints" / f"global_step_{step}" / "actor", partial)
     for pattern in TOKENIZER_FILES:
         for path in partial.glob(pattern):
             path.unlink()
         for path in base.glob(pattern):
             shutil.copy2(path, partial / path.name)
+    for path in partial.iterdir():
+        path.chmod(0o644)  # the caller may be another user of the shared file system
     partial.rename(out)
+
+
+def merge(shards: Path, out: Path) -> None:
+    """veRL's merger of FSDP shards, as `python -m verl.model_merger merge` calls it."""
+    from verl.model_merger.base_model_merger import ModelMergerConfig
+    from verl.model_merger.fsdp_model_merger import FSDPModelMerger
+
+    config = ModelMergerConfig(
+        operation="merge",
+        backend="fsdp",
+        local_dir=str(shards),
+        target_dir=str(out),
+        hf_model_config_path=str(shards / "huggingface"),
+    )
+    merger = FSDPModelMerger(config)
+    merger.merge_and_save()
+    merger.cleanup()
 
 
 def latest_step(work: Path) -> int:

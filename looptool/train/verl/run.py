@@ -65,8 +65,8 @@ def train_with_verl(request: TrainRequest, on_step: OnStep | None) -> TrainOutco
     samples = [s for s in request.samples if s.sample_id not in set(defects)]
     # Refuse what cannot work before a process is started; the child plans again with lengths.
     plan_batches(len(samples), config.batch_size, config.epochs, config.max_steps, 0)
-    work = _Work.open(request, samples)
-    run = _Run(request, work, python, on_step)
+    work = WorkFolder.open(request, samples)
+    run = Run(request, work, python, on_step)
     prepared = run.train()
     checkpoint = read_report(
         run_in_child(
@@ -115,7 +115,7 @@ def _find_python(configured: str) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class WorkFolder:
     """The folder of one training."""
 
     folder: Path
@@ -123,7 +123,7 @@ class _Work:
     """Step of the checkpoint that is there already; 0: from the start."""
 
     @classmethod
-    def open(cls, request: TrainRequest, samples: Sequence[Sample]) -> "_Work":
+    def open(cls, request: TrainRequest, samples: Sequence[Sample]) -> "WorkFolder":
         """Take up what an earlier call with the same inputs left, or start anew."""
         folder = request.out_dir.with_name(f".{request.out_dir.name}.verl")
         rows = [build_row(sample) for sample in samples]
@@ -163,11 +163,11 @@ def _fingerprint(request: TrainRequest, rows: Sequence[JsonObject]) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class _Run:
+class Run:
     """One attempt: prepare, submit (or find the job that still runs), follow to the end."""
 
     def __init__(
-        self, request: TrainRequest, work: _Work, python: Path, on_step: OnStep | None
+        self, request: TrainRequest, work: WorkFolder, python: Path, on_step: OnStep | None
     ) -> None:
         config = request.config
         self._request = request
@@ -185,9 +185,9 @@ class _Run:
             return run
         gpus = run["gpus"] if run["device"] == "cpu" else None
         with open_jobs(self._config, self._python, gpus) as jobs:
-            name = self._find_running(jobs) or self._submit(jobs, run)
+            name = self.find_running(jobs) or self._submit(jobs, run)
             try:
-                self._follow(jobs, name, run["steps"])
+                self.follow(jobs, name, run["steps"])
             except BaseException:
                 self._stop(jobs, name)
                 raise
@@ -215,7 +215,7 @@ class _Run:
         (self._work.folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
         return run
 
-    def _find_running(self, jobs: RayJobs) -> str | None:
+    def find_running(self, jobs: RayJobs) -> str | None:
         """The job of an earlier caller that was killed while the cluster went on."""
         job = self._read_job()
         if job.get("address") != jobs.address or jobs.status(job["name"])[0] in (*ENDED, "UNKNOWN"):
@@ -259,7 +259,7 @@ class _Run:
             return {}
         return found
 
-    def _follow(self, jobs: RayJobs, name: str, total: int) -> None:
+    def follow(self, jobs: RayJobs, name: str, total: int) -> None:
         """Report steps and log lines until the job has succeeded; raises TrainingError."""
         metrics = Path(self._read_job()["metrics"])
         log = _LogTail(self._work.log, self._say)
