@@ -77,10 +77,13 @@ def test_the_tree_ends_when_its_caller_is_killed(tmp_path: Path) -> None:
     caller.stdout.close()
 
 
-def test_the_tree_ends_with_its_command(tmp_path: Path) -> None:
-    arguments = ["--", "sh", "-c", "setsid sleep 300 & exit 3"]
+def test_the_tree_ends_with_its_command_and_leaves_the_folder_to_the_caller(
+    tmp_path: Path,
+) -> None:
+    arguments = ["--remove", str(tmp_path), "--", "sh", "-c", "setsid sleep 300 & exit 3"]
     process = subprocess.Popen([*SUPERVISE, *arguments], stdin=subprocess.PIPE)
     assert process.wait(30) == 3
+    assert tmp_path.exists()
     assert process.stdin is not None
     process.stdin.close()
 
@@ -145,26 +148,30 @@ def _config(address: str) -> TrainConfig:
     return TrainConfig(trainer="verl", ray_address=address, ray_token_env="TEST_RAY_TOKEN")
 
 
-def test_the_token_comes_from_the_environment(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_comes_from_the_environment(
+    head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEST_RAY_TOKEN", "right")
-    with open_jobs(_config(head), Path(sys.executable), None) as jobs:
+    with open_jobs(_config(head), Path(sys.executable), None, tmp_path) as jobs:
         assert jobs.status("known") == ("RUNNING", "at work")
         assert jobs.status("other")[0] == "UNKNOWN"
 
 
-def test_a_refused_token_names_the_setting(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_token_names_the_setting(
+    head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEST_RAY_TOKEN", "wrong")
     with (
         pytest.raises(ConfigError, match=r"train\.ray_token_env"),
-        open_jobs(_config(head), Path(sys.executable), None),
+        open_jobs(_config(head), Path(sys.executable), None, tmp_path),
     ):
         pass
 
 
-def test_an_address_that_is_no_jobs_api_is_refused() -> None:
+def test_an_address_that_is_no_jobs_api_is_refused(tmp_path: Path) -> None:
     with (
         pytest.raises(ConfigError, match="dashboard"),
-        open_jobs(_config("ray://head:10001"), Path(sys.executable), None),
+        open_jobs(_config("ray://head:10001"), Path(sys.executable), None, tmp_path),
     ):
         pass
 

@@ -8,6 +8,7 @@ one ends the training. Each start costs a minute or more, so all tests look at t
 import asyncio
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,8 +34,8 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(2700)]
 
 BASE = Path(__file__).parents[2] / "models" / "nano-base"
 PROMPTS = 8
-STEPS = 24
-KILL_AFTER, CANCEL_AFTER = 5, 11
+STEPS = 22
+KILL_AFTER, CANCEL_AFTER = 3, 6
 CONFIG = TrainConfig(
     trainer="verl",
     verl_config="laptop_cpu",
@@ -45,7 +46,7 @@ CONFIG = TrainConfig(
     temperature=1.3,
     max_prompt_tokens=768,
     max_response_tokens=96,
-    save_steps=4,
+    save_steps=2,
     timeout_s=2400,
     stall_timeout_s=1200,
 )
@@ -157,7 +158,11 @@ def _be_cancelled(story: Story, out: Path) -> None:
         if step.step >= CANCEL_AFTER:
             raise Cancelled
 
-    with start_cluster(find_python("verl"), gpus=1) as jobs, pytest.MonkeyPatch.context() as patch:
+    logs = out.with_name("ray")
+    with (
+        start_cluster(find_python("verl"), 1, logs) as jobs,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("TEST_RAY_TOKEN", jobs.token)
         settings = {"ray_address": jobs.address, "ray_token_env": "TEST_RAY_TOKEN"}
         with pytest.raises(Cancelled):
@@ -195,11 +200,12 @@ def test_a_cancelled_training_ends_its_job_and_leaves_the_cluster(story: Story) 
 def test_each_new_call_resumes_at_the_last_checkpoint_and_says_so(story: Story) -> None:
     assert story.outcome is not None
     said = [line for line in story.said if line.startswith("resuming from")]
-    assert said == [
-        f"resuming from the checkpoint of step 4 of {STEPS}",
-        f"resuming from the checkpoint of step 8 of {STEPS}",
-    ]
-    assert story.outcome.report.resumed_from == 8
+    pattern = rf"resuming from the checkpoint of step (\d+) of {STEPS}"
+    first, second = (int(re.fullmatch(pattern, line)[1]) for line in said)  # type: ignore[index]
+    # A step may end between its report and the signal that it was awaited for.
+    assert first in (2, 4)
+    assert second in (6, 8)
+    assert story.outcome.report.resumed_from == second
 
 
 def test_every_step_is_reported_once(story: Story) -> None:
@@ -258,6 +264,6 @@ def test_the_export_loads_generates_and_differs_from_the_base(story: Story) -> N
 def test_neither_optimiser_state_nor_old_checkpoints_are_left(story: Story) -> None:
     assert story.outcome is not None
     folder = story.outcome.checkpoint_dir.parent
-    assert sorted(p.name for p in folder.iterdir()) == ["m1", "m1.log", "samples.jsonl"]
+    assert sorted(p.name for p in folder.iterdir()) == ["m1", "m1.log", "ray", "samples.jsonl"]
     assert "checkpoint exported" in (folder / "m1.log").read_text()
     assert list(Path("/dev/shm").glob("verl_weights_*")) == []

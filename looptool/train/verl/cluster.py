@@ -116,10 +116,13 @@ class RayJobs:
 
 
 @contextlib.contextmanager
-def open_jobs(config: TrainConfig, python: Path, gpus: int | None) -> Iterator[RayJobs]:
-    """The Jobs API of the configured cluster, or of one that lives as long as this context."""
+def open_jobs(config: TrainConfig, python: Path, gpus: int | None, logs: Path) -> Iterator[RayJobs]:
+    """The Jobs API of the configured cluster, or of one that lives as long as this context.
+
+    `logs` is the folder where a cluster of our own leaves its logs when something fails.
+    """
     if not config.ray_address:
-        with start_cluster(python, gpus) as jobs:
+        with start_cluster(python, gpus, logs) as jobs:
             yield jobs
         return
     if not config.ray_address.startswith(("http://", "https://")):
@@ -136,12 +139,13 @@ def open_jobs(config: TrainConfig, python: Path, gpus: int | None) -> Iterator[R
 
 
 @contextlib.contextmanager
-def start_cluster(python: Path, gpus: int | None) -> Iterator[RayJobs]:
+def start_cluster(python: Path, gpus: int | None, logs: Path) -> Iterator[RayJobs]:
     """A one-node cluster; `gpus` declares logical ones, None lets Ray find the real ones."""
     # Unix sockets allow short paths only, so the folder lies directly below the temporary one.
     folder = Path(tempfile.mkdtemp(prefix="looptool-ray-"))
     token, port = secrets.token_hex(32), free_port()
-    with (folder / "start.log").open("wb") as log:
+    logs.mkdir(parents=True, exist_ok=True)
+    with (logs / "ray.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and Ray's own command
             [
                 *(sys.executable, "-P", "-m", "looptool.train.verl.supervise"),
@@ -155,14 +159,35 @@ def start_cluster(python: Path, gpus: int | None) -> Iterator[RayJobs]:
         )
     jobs = RayJobs(f"http://127.0.0.1:{port}", token)
     try:
-        _wait_until_up(jobs, process, folder / "start.log")
+        _wait_until_up(jobs, process, logs / "ray.log")
         yield jobs
+    except TrainingError as exc:
+        _keep_logs(folder, logs)
+        if process.poll() is not None:
+            raise TrainingError(
+                f"the local Ray cluster ended by itself (exit {process.returncode}); its logs are in "
+                f"{logs}; the end of ray.log:\n{_read_end(logs / 'ray.log')}"
+            ) from exc
+        raise
     finally:
         jobs.close()
         if process.stdin is not None:
             process.stdin.close()  # the supervisor ends the tree, then itself
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_logs(folder: Path, logs: Path) -> None:
+    """Ray's own logs, as far as they say why something ended."""
+    found = folder / "ray" / "session_latest" / "logs"
+    for pattern in ("raylet.*", "gcs_server.*", "dashboard*.log", "job-driver-*.log"):
+        for path in found.glob(pattern):
+            with contextlib.suppress(OSError):
+                shutil.copyfile(path, logs / path.name)
+
+
+def _read_end(path: Path) -> str:
+    return path.read_text("utf-8", "replace")[-TAIL_CHARS:] if path.is_file() else ""
 
 
 def start_command(python: Path, folder: Path, port: int, gpus: int | None) -> list[str]:
@@ -215,6 +240,7 @@ def _wait_until_up(jobs: RayJobs, process: subprocess.Popen[bytes], log: Path) -
             return
         except TrainingError as exc:
             if process.poll() is not None or time.monotonic() > deadline:
-                tail = log.read_text("utf-8", "replace")[-TAIL_CHARS:] if log.is_file() else ""
-                raise TrainingError(f"the local Ray cluster did not start:\n{tail}") from exc
+                raise TrainingError(
+                    f"the local Ray cluster did not start:\n{_read_end(log)}"
+                ) from exc
         time.sleep(0.5)

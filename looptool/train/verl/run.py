@@ -40,6 +40,8 @@ PREPARE = "looptool.train.verl.prepare"
 JOB = "looptool.train.verl.job"
 PREPARE_TIMEOUT_S = 1800.0
 POLL_S = 1.0
+OUTAGE_S = 300.0
+"""How long an existing cluster may not answer while a job runs."""
 TAIL_CHARS = 3000
 LINE_CHARS = 400
 OPERATIONAL = {
@@ -184,7 +186,7 @@ class Run:
         if run["steps"] == self._work.resumed_from and (self._work.folder / EXPORT).is_dir():
             return run
         gpus = run["gpus"] if run["device"] == "cpu" else None
-        with open_jobs(self._config, self._python, gpus) as jobs:
+        with open_jobs(self._config, self._python, gpus, self._work.log.parent / "ray") as jobs:
             name = self.find_running(jobs) or self._submit(jobs, run)
             try:
                 self.follow(jobs, name, run["steps"])
@@ -264,9 +266,16 @@ class Run:
         metrics = Path(self._read_job()["metrics"])
         log = _LogTail(self._work.log, self._say)
         config = self._config
-        started = moved = time.monotonic()
+        started = moved = heard = time.monotonic()
         while True:
-            status, message = jobs.status(name)
+            try:
+                status, message = jobs.status(name)
+                heard = time.monotonic()
+            except TrainingError:
+                # Hours of work must not be lost to a head that does not answer for a moment.
+                if config.ray_address == "" or time.monotonic() - heard > OUTAGE_S:
+                    raise
+                status, message = "RUNNING", ""
             log.read()
             new = self.steps.read_new(metrics, ended=status == "SUCCEEDED")
             for step in new:

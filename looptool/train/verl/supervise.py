@@ -5,9 +5,9 @@
 A Ray cluster is a tree of processes in sessions of their own; killing its head leaves workers and
 vLLM's engines behind. This process makes itself their reaper (`PR_SET_CHILD_SUBREAPER`): what loses
 its parent becomes its child, so the whole tree can be found at any time. It ends the tree when the
-command ends, on SIGTERM, and when its stdin closes: `kill -9` of the caller included. Afterwards it
-removes the folder, and veRL's shared memory that no process maps any more. Linux only; the standard
-library alone, as it starts in a moment.
+command ends, on SIGTERM, and when its stdin closes: `kill -9` of the caller included; then it also
+removes the folder. At the end it removes veRL's shared memory that no process maps any more. Linux
+only; the standard library alone, as it starts in a moment.
 """
 
 import contextlib
@@ -45,8 +45,9 @@ def main(arguments: list[str]) -> int:
         return _wait(child.pid, ended)
     finally:
         end_processes(lambda: find_descendants(os.getpid()))
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
+        if ended.is_set():  # otherwise the caller lives, and may want to read what is in there
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
         remove_shared_memory()
 
 
