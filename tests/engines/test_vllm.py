@@ -19,7 +19,7 @@ from looptool.errors import EngineError
 from looptool.probe import probe_parts
 from looptool.records import ProbeResult, Sample
 
-pytestmark = [pytest.mark.engines, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(900)]
 
 BASE = Path(__file__).parents[2] / "models" / "nano-base"
 NEW_TOKENS, PROMPT_TOKENS = 48, 380  # as in conftest.py
