@@ -30,6 +30,15 @@ JsonObject = dict[str, Any]
 START_TIMEOUT_S = 300.0
 LOGICAL_CPUS = 16
 """Fewest CPUs that a local cluster claims: veRL's actors ask for one each and mostly wait."""
+PORTS = (
+    "port",
+    "ray-client-server-port",
+    "metrics-export-port",
+    "dashboard-agent-grpc-port",
+    "dashboard-agent-listen-port",
+    "runtime-env-agent-port",
+)
+"""All are named: for ports that its agents choose, Ray waits 30 s at most, too short on a busy machine."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 TAIL_CHARS = 2000
 NOT_READY = "No available agent"
@@ -195,11 +204,9 @@ def start_command(python: Path, folder: Path, port: int, gpus: int | None) -> li
     command = [str(python), "-m", "ray.scripts.scripts", "start", "--head", "--block"]
     options = {
         "node-ip-address": "127.0.0.1",
-        "port": free_port(),
         "dashboard-host": "127.0.0.1",
         "dashboard-port": port,
-        "dashboard-agent-listen-port": free_port(),
-        "ray-client-server-port": free_port(),
+        **{name: free_port() for name in PORTS},
         "temp-dir": folder / "ray",
         "num-cpus": max(os.cpu_count() or 1, LOGICAL_CPUS),
         **({} if gpus is None else {"num-gpus": gpus}),
@@ -217,6 +224,9 @@ def cluster_env(python: Path, token: str) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A start is given time: on two busy cores the imports of a worker alone can take minutes.
+        "RAY_worker_register_timeout_seconds": "600",
+        "RAY_agent_register_timeout_ms": "600000",
         # Other programs share the machine's memory: Ray must not kill workers for what they use.
         "RAY_memory_monitor_refresh_ms": "0",
         # Idle workers made in advance only take memory: a training starts few, once.
