@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from looptool.errors import ConfigError, TrainingError
 JsonObject = dict[str, Any]
 
 START_TIMEOUT_S = 300.0
+START_ATTEMPTS = 4
 LOGICAL_CPUS = 16
 """Fewest CPUs that a local cluster claims: veRL's actors ask for one each and mostly wait."""
 PORTS = (
@@ -38,9 +40,11 @@ PORTS = (
     "dashboard-agent-listen-port",
     "runtime-env-agent-port",
 )
-"""All are named: for ports that its agents choose, Ray waits 30 s at most, too short on a busy machine."""
+"""Ports of a cluster of our own, beside the dashboard's: two clusters on one machine do not collide."""
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 TAIL_CHARS = 2000
+STARTED = "Ray runtime started"
+"""What `ray start` says when its node is registered."""
 NOT_READY = "No available agent"
 
 
@@ -150,49 +154,97 @@ def open_jobs(config: TrainConfig, python: Path, gpus: int | None, logs: Path) -
 @contextlib.contextmanager
 def start_cluster(python: Path, gpus: int | None, logs: Path) -> Iterator[RayJobs]:
     """A one-node cluster; `gpus` declares logical ones, None lets Ray find the real ones."""
-    # Unix sockets allow short paths only, so the folder lies directly below the temporary one.
-    folder = Path(tempfile.mkdtemp(prefix="looptool-ray-"))
-    token, port = secrets.token_hex(32), free_port()
     logs.mkdir(parents=True, exist_ok=True)
-    with (logs / "ray.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and Ray's own command
-            [
-                *(sys.executable, "-P", "-m", "looptool.train.verl.supervise"),
-                *("--remove", str(folder), "--", *start_command(python, folder, port, gpus)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            env=cluster_env(python, token),
-            start_new_session=True,
-        )
-    jobs = RayJobs(f"http://127.0.0.1:{port}", token)
+    cluster = _start(python, gpus, logs)
     try:
-        _wait_until_up(jobs, process, logs / "ray.log")
-        yield jobs
+        yield cluster.jobs
     except TrainingError as exc:
-        _keep_logs(folder, logs)
-        if process.poll() is not None:
+        code = cluster.process.poll()
+        cluster.keep_logs(logs)
+        if code is not None:
             raise TrainingError(
-                f"the local Ray cluster ended by itself (exit {process.returncode}); its logs are in "
-                f"{logs}; the end of ray.log:\n{_read_end(logs / 'ray.log')}"
+                f"the local Ray cluster ended by itself (exit {code}); its logs are in {logs}; the "
+                f"end of ray.log:\n{_read_end(logs / 'ray.log')}"
             ) from exc
         raise
     finally:
-        jobs.close()
-        if process.stdin is not None:
-            process.stdin.close()  # the supervisor ends the tree, then itself
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        cluster.end()
 
 
-def _keep_logs(folder: Path, logs: Path) -> None:
-    """Ray's own logs, as far as they say why something ended."""
-    found = folder / "ray" / "session_latest" / "logs"
-    for pattern in ("raylet.*", "gcs_server.*", "dashboard*.log", "job-driver-*.log"):
-        for path in found.glob(pattern):
-            with contextlib.suppress(OSError):
-                shutil.copyfile(path, logs / path.name)
+def _start(python: Path, gpus: int | None, logs: Path) -> "_Cluster":
+    """Start until it stands: Ray gives its own parts 30 s to come up, too short on busy cores."""
+    for attempt in range(1, START_ATTEMPTS + 1):
+        cluster = _Cluster.start(python, gpus, logs / "ray.log")
+        try:
+            cluster.wait_until_up(logs / "ray.log")
+            return cluster
+        except TrainingError as exc:
+            cluster.keep_logs(logs)
+            cluster.end()
+            if attempt == START_ATTEMPTS:
+                raise TrainingError(
+                    f"the local Ray cluster did not start in {attempt} attempts; its logs are in "
+                    f"{logs}; the end of ray.log:\n{_read_end(logs / 'ray.log')}"
+                ) from exc
+        except BaseException:
+            cluster.end()
+            raise
+    raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """The processes of a cluster of our own."""
+
+    jobs: RayJobs
+    process: subprocess.Popen[bytes]
+    """The supervisor."""
+    folder: Path
+
+    @classmethod
+    def start(cls, python: Path, gpus: int | None, log: Path) -> "_Cluster":
+        """Start the processes; they may not answer yet."""
+        # Unix sockets allow short paths only, so the folder lies directly below the temporary one.
+        folder = Path(tempfile.mkdtemp(prefix="looptool-ray-"))
+        token, port = secrets.token_hex(32), free_port()
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and Ray's own command
+                [
+                    *(sys.executable, "-P", "-m", "looptool.train.verl.supervise"),
+                    *("--remove", str(folder), "--", *start_command(python, folder, port, gpus)),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=cluster_env(python, token),
+                start_new_session=True,
+            )
+        return cls(RayJobs(f"http://127.0.0.1:{port}", token), process, folder)
+
+    def wait_until_up(self, log: Path) -> None:
+        """Wait until the node is there and the Jobs API answers; raises TrainingError."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while STARTED not in log.read_text("utf-8", "replace"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise TrainingError("the local Ray cluster did not start")
+            time.sleep(0.5)
+        self.jobs.version()
+
+    def keep_logs(self, logs: Path) -> None:
+        """Ray's own logs, as far as they say why something ended."""
+        found = self.folder / "ray" / "session_latest" / "logs"
+        for pattern in ("raylet.*", "gcs_server.*", "dashboard*.log", "job-driver-*.log"):
+            for path in found.glob(pattern):
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(path, logs / path.name)
+
+    def end(self) -> None:
+        """End the supervisor, and with it the whole tree."""
+        self.jobs.close()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _read_end(path: Path) -> str:
@@ -240,17 +292,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _wait_until_up(jobs: RayJobs, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            jobs.version()
-            return
-        except TrainingError as exc:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise TrainingError(
-                    f"the local Ray cluster did not start:\n{_read_end(log)}"
-                ) from exc
-        time.sleep(0.5)
