@@ -136,12 +136,9 @@ def show_diagnosis(found: Diagnosis) -> None:
     out.print(table)
     table = Table("profile", "runs here", "what is missing", "what to do")
     for check in found.profiles:
-        table.add_row(
-            escape(check.name),
-            "no" if check.problems else "yes",
-            escape("\n".join(problem.what for problem in check.problems)),
-            escape("\n".join(dict.fromkeys(problem.fix for problem in check.problems))),
-        )
+        table.add_row(escape(check.name), "no" if check.problems else "yes")
+        for problem in check.problems:
+            table.add_row("", "", escape(problem.what), escape(problem.fix))
     out.print(table)
 
 

@@ -211,10 +211,12 @@ def _policy_problems(
         return
     wanted = ("vllm", "ray") if probe.replicas > 1 or policy.ray_address else ("vllm",)
     yield from _missing(_environment(groups["engines"], policy.python), wanted)
-    gpus = probe.replicas * probe.tensor_parallel
-    if not policy.ray_address and probe.tensor_parallel > 1 and gpus > len(machine.gpus):
+    wanted_gpus = probe.replicas * probe.tensor_parallel
+    # On a machine without a GPU, a replica of its own runs on a core.
+    held = len(machine.gpus) or (machine.cores if probe.tensor_parallel == 1 else 0)
+    if not policy.ray_address and wanted_gpus > held:
         yield Problem(
-            f"the probe wants {gpus} GPUs, here are {len(machine.gpus)}",
+            f"the probe wants {wanted_gpus} GPUs, here are {len(machine.gpus)}",
             "set policy.ray_address to a cluster that has them, or lower probe.replicas "
             "and probe.tensor_parallel",
         )
