@@ -13,8 +13,21 @@ SET ?=
 # A package index for torch alone, e.g. a CPU-only one; empty: the default index.
 TORCH_INDEX ?=
 
+
+# vLLM, veRL and Ray for a machine without a GPU live beside the core, in an environment of their own.
+ENGINES := .venv-engines
+ENGINES_STAMP := $(ENGINES)/.installed
+# uv reads none of pip's settings: those of the environment are handed on, when there are any. A CPU
+# build of torch must be found; without PIP_FIND_LINKS that is TORCH_INDEX, or PyTorch's own index.
+UV := $(if $(PIP_CERT),SSL_CERT_FILE='$(PIP_CERT)') \
+	$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX='$(PIP_INDEX_URL)') $(ENGINES)/bin/uv -q
+UV_SOURCES := $(addprefix --find-links ,$(PIP_FIND_LINKS)) $(addprefix --index ,$(PIP_EXTRA_INDEX_URL)) \
+	$(if $(PIP_FIND_LINKS),,--index-strategy unsafe-best-match \
+	--index $(or $(TORCH_INDEX),https://download.pytorch.org/whl/cpu))
+UV_INSTALL := $(UV) pip install --python $(ENGINES)/bin/python
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-engines check format up down bench docs lock clean
+.PHONY: help install engines demo test test-engines check format up down bench docs lock lock-engines clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -29,13 +42,25 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -c requirements/lock.txt -e '.[orchestration,train,s3,mcp,dev]'
 	@touch $@
 
+engines: $(ENGINES_STAMP) ## Make the environment of vLLM, veRL and Ray, for a machine without a GPU
+
+$(ENGINES)/bin/uv:
+	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
+	$(ENGINES)/bin/pip install -q --disable-pip-version-check uv
+
+$(ENGINES_STAMP): requirements/engines.txt requirements/engines-never.txt pyproject.toml | $(ENGINES)/bin/uv
+	$(UV_INSTALL) $(UV_SOURCES) --override requirements/engines-never.txt -r requirements/engines.txt
+	$(UV_INSTALL) --offline --no-deps "$$($(ENGINES)/bin/python requirements/vllm_alias.py requirements/engines.txt $(ENGINES)/alias)"
+	$(UV_INSTALL) --offline --no-deps --no-build-isolation -e .
+	@touch $@
+
 demo: $(STAMP) ## Run two iterations of the loop and show what they brought (PROFILE, CAMPAIGN, ITERATIONS, SET)
 	$(BIN)/python -m deployments.demo --profile '$(PROFILE)' --campaign '$(CAMPAIGN)' --iterations $(ITERATIONS) --port $(PORT) $(foreach s,$(SET),--set '$(s)')
 
 test: $(STAMP) ## Run the tests (without the engines)
 	$(BIN)/python -m pytest -q -m 'not engines'
 
-test-engines: $(STAMP) ## Run the tests that load torch, transformers and TRL
+test-engines: $(STAMP) ## Run the tests that load torch, transformers and TRL; after `make engines` also vLLM, veRL and Ray
 	$(BIN)/python -m pytest -q -m engines --timeout 900
 
 check: $(STAMP) ## Format check, lint, types, import layers, generated docs
@@ -66,6 +91,11 @@ bench: $(STAMP) ## Run the quick benchmarks
 lock: ## Refresh requirements/lock.txt from the current environment
 	$(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//' > requirements/lock.txt
 
+lock-engines: $(ENGINES)/bin/uv ## Resolve requirements/engines.in into engines.txt
+	$(UV) pip compile --python $(ENGINES)/bin/python $(UV_SOURCES) --override requirements/engines-never.txt \
+		--no-header --no-annotate --no-emit-find-links --no-emit-index-url \
+		pyproject.toml requirements/engines.in -o requirements/engines.txt
+
 clean: ## Remove the virtual environment and all local state (artifacts stay)
 	-$(BIN)/python -m deployments.stack down
-	rm -rf $(VENV) .looptool
+	rm -rf $(VENV) $(ENGINES) .looptool

@@ -40,6 +40,23 @@ OPERATIONAL = {
     "teacher.budget_usd",
     "train.timeout_s",
     "train.threads",
+    "policy.python",
+    "policy.endpoint",
+    "policy.api_key_env",
+    "policy.ray_address",
+    "policy.gpu_memory_rate",
+    "policy.cache_gib",
+    "policy.threads",
+    "policy.restarts",
+    "policy.timeout_s",
+    "probe.replicas",
+    "probe.tensor_parallel",
+    "train.python",
+    "train.ray_address",
+    "train.ray_token_env",
+    "train.save_steps",
+    "train.keep_checkpoints",
+    "train.stall_timeout_s",
 }
 """Settings that change how a campaign runs but not what it computes: free to change at any time."""
 

@@ -1,5 +1,6 @@
 """The command line: thin, everything it does is in the library."""
 
+import dataclasses
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.table import Table
 from looptool.artifacts import Store
 from looptool.campaign import Campaign, IterationRecord
 from looptool.config import SimulatorConfig, ToolSource, load_profile
+from looptool.doctor import Diagnosis, diagnose
 from looptool.errors import LoopToolError
 from looptool.records import canonical_json
 from looptool.seed import ToolCollection, check_output, collect_tools, save_tools
@@ -197,6 +199,45 @@ def status(
         err.print(f"campaign {escape(campaign)} has no complete iteration below {escape(root)}")
         raise typer.Exit(1)
     out.print(show_iterations(records))
+
+
+def show_diagnosis(found: Diagnosis) -> None:
+    """Machine, packages and profiles, with a command beside whatever is missing."""
+    gpus = ", ".join(found.machine.gpus) or "no GPU"
+    out.print(f"{found.machine.cores} cores, {found.machine.memory_gib} GiB memory, {gpus}")
+    table = Table("group", "packages", "to install")
+    for group in found.groups:
+        versions = ", ".join(f"{n} {v or '[red]missing[/red]'}" for n, v in group.versions.items())
+        table.add_row(group.name, versions, "" if group.complete else escape(group.install))
+    out.print(table)
+    table = Table("profile", "runs here", "what is missing", "what to do")
+    for check in found.profiles:
+        table.add_row(escape(check.name), "no" if check.problems else "yes")
+        for problem in check.problems:
+            table.add_row("", "", escape(problem.what), escape(problem.fix))
+    out.print(table)
+
+
+@app.command()
+def doctor(
+    profile: Annotated[
+        list[Path] | None, typer.Argument(help="Profiles to judge; all of deployments/ by default.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Say what is installed, which profiles can run here, and what is missing.
+
+    The exit status is 1 when a profile named on the command line cannot run.
+
+    Example: looptool doctor deployments/laptop.toml
+    """
+    found = diagnose(profile)
+    if json_output:
+        typer.echo(canonical_json(dataclasses.asdict(found)))
+    else:
+        show_diagnosis(found)
+    if profile and any(check.problems for check in found.profiles):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -328,8 +328,8 @@ class ValidateConfig(Section):
 class TrainConfig(Section):
     """GRPO (method, section 3)."""
 
-    trainer: Literal["trl"] = "trl"
-    """`trl`: one process, for machines without a GPU."""
+    trainer: Literal["trl", "verl"] = "trl"
+    """`trl`: one process, for machines without a GPU; `verl`: veRL on Ray."""
     batch_size: int = Field(128, ge=1)
     """Prompts per optimiser step."""
     epochs: int = Field(2, ge=1)
@@ -351,7 +351,26 @@ class TrainConfig(Section):
     timeout_s: float = Field(86400.0, gt=0)
     """Deadline of the training process, seconds."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads of the trainer; None: all cores."""
+    """CPU threads of the TRL trainer; None: all cores."""
+    mini_batch_size: int | None = Field(None, ge=1)
+    """veRL: prompts per optimiser step within a batch; None: the whole batch, as in the paper."""
+    verl_config: str = "one_gpu"
+    """veRL: the overlay of the hardware, a name in `verl_configs/` or a path to a YAML file."""
+    verl_overrides: dict[str, Any] = {}
+    """veRL: settings that have the last word, by veRL's dotted names."""
+    python: str = ""
+    """veRL: interpreter with veRL and Ray, on this machine for checks and a local cluster, and on the
+    cluster for the job; empty: `.venv-engines/bin/python` if it is there, else this one."""
+    ray_address: str = ""
+    """veRL: Jobs API of a Ray cluster, e.g. `http://head:8265`; empty: start one on this machine."""
+    ray_token_env: str = "RAY_AUTH_TOKEN"  # noqa: S105 - a name, not a token
+    """veRL: environment variable that holds the cluster's token."""
+    save_steps: int = Field(20, ge=1)
+    """veRL: steps between checkpoints from which a retry resumes."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """veRL: how many of them are kept; none survives the end of the training."""
+    stall_timeout_s: float = Field(3600.0, gt=0)
+    """veRL: longest time without a finished step, the start included, before the run counts as hung."""
 
 
 class PolicyConfig(Section):
@@ -359,8 +378,28 @@ class PolicyConfig(Section):
 
     base: str = "models/nano-base"
     """Folder of the base checkpoint M_0, in Hugging Face format."""
-    engine: Literal["transformers"] = "transformers"
-    """Inference engine of probe and evaluation."""
+    engine: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    """Inference engine of probe and evaluation; `vllm` and its environment: `make engines`."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Numbers that probe and evaluation calculate in; an endpoint decides for itself."""
+    python: str = ""
+    """Interpreter of the environment that has the engines; empty: this one, or .venv-engines."""
+    endpoint: str = ""
+    """Base URL of a vLLM server that serves this very checkpoint, for engine `endpoint`."""
+    api_key_env: str = "LOOPTOOL_POLICY_API_KEY"
+    """Name of the environment variable that holds the endpoint's key."""
+    ray_address: str = ""
+    """Existing Ray cluster (`auto`, `host:port`, `ray://host:port`); empty: a local one if needed."""
+    gpu_memory_rate: float = Field(0.9, gt=0, le=1)
+    """Share of each GPU's memory that vLLM takes while it probes."""
+    cache_gib: float | None = Field(None, gt=0)
+    """Size of vLLM's key-value cache, GiB; None: what is left of its share, 1 on a CPU."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of each engine; None: all cores."""
+    restarts: int = Field(2, ge=0)
+    """How often an engine that died is started again within one part of the work."""
+    timeout_s: float = Field(3600.0, gt=0)
+    """Deadline of one part, and of the engine's start, seconds."""
 
 
 class ProbeConfig(Section):
@@ -374,6 +413,10 @@ class ProbeConfig(Section):
     """Also compute the perplexity of the label."""
     shard_size: int = Field(512, ge=1)
     """Rows per part; a part is committed when whole."""
+    replicas: int = Field(1, ge=1)
+    """vLLM engines side by side, as Ray actors; evaluation uses the same ones."""
+    tensor_parallel: int = Field(1, ge=1)
+    """GPUs of each replica."""
 
 
 class JudgeConfig(Section):

@@ -8,14 +8,16 @@ and what could not be probed is a typed failure, never a mismatch.
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from looptool.artifacts import ArtifactWriter, shards
 from looptool.config import ProbeConfig
 from looptool.engines import Engine
 from looptool.engines.grading import build_prompt, grade, render_label
 from looptool.records import ProbeResult, RolloutStat, Sample
 
-__all__ = ["ProbeReport", "grade", "probe_samples", "summarise_probes"]
+__all__ = ["ProbeReport", "grade", "probe_parts", "probe_samples", "summarise_probes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,34 @@ def probe_samples(
         for sample, generation in zip(samples, generations, strict=True)
     ]
     return results, summarise_probes(results, time.monotonic() - started)
+
+
+def probe_parts(
+    samples: Sequence[Sample],
+    config: ProbeConfig,
+    writer: ArtifactWriter,
+    open_engine: Callable[[], AbstractContextManager[Engine]],
+    *,
+    rollouts: Sequence[RolloutStat] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[ProbeResult], ProbeReport]:
+    """Probe part by part into table `probes`; parts that an earlier run finished are kept."""
+    results: list[ProbeResult] = []
+    began, fresh = time.monotonic(), 0
+
+    def show(done: int, _total: int) -> None:
+        if on_progress is not None:
+            on_progress(len(results) + done, len(samples))
+
+    for number, rows in shards(samples, config.shard_size):
+        found = writer.load_part("probes", "probes", number, ProbeResult)
+        if found is None:
+            with open_engine() as engine:
+                found, _ = probe_samples(rows, config, engine, rollouts=rollouts, on_progress=show)
+            fresh += len(found)
+            writer.write("probes", "probes", found, number)
+        results += found
+    return results, summarise_probes(results, time.monotonic() - began, fresh)
 
 
 def summarise_probes(

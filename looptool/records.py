@@ -413,6 +413,14 @@ class StepMetrics(Record):
     truncated_rate: float
     entropy: float | None = None
     seconds: float
+    clip_rate: float | None = None
+    """Share of tokens whose probability ratio was clipped."""
+    parse_error_rate: float | None = None
+    """Share of rollouts that cannot be read as an answer."""
+    pass_any_rate: float | None = None
+    """Share of groups with at least one right rollout (pass@k, k the group size)."""
+    masked: int = 0
+    """Rollouts left out of the batch because they failed for infrastructure reasons."""
 
 
 class RolloutStat(Record):

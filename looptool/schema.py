@@ -198,6 +198,10 @@ TABLES: dict[str, Table] = {
             truncated_rate=FLOAT,
             entropy=FLOAT,
             seconds=FLOAT,
+            clip_rate=FLOAT,
+            parse_error_rate=FLOAT,
+            pass_any_rate=FLOAT,
+            masked=INT,
         ),
         _table(
             "rollouts",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from looptool.artifacts import ArtifactRef, CheckpointRef, folder_digest
 from looptool.campaign import IterationRecord
-from looptool.engines import Engine, check_model_folder
+from looptool.config import LoopConfig
+from looptool.engines import Engine, EngineOptions, check_model_folder
 from looptool.engines.client import borrow_engine
 from tasks.scope import Scope
 
@@ -37,4 +38,28 @@ def local_folder(scope: Scope, policy: CheckpointRef) -> Path:
 
 def open_policy(scope: Scope, policy: CheckpointRef) -> AbstractContextManager[Engine]:
     """The engine on a checkpoint; evaluation and probe of one run share the process."""
-    return borrow_engine(scope.config.policy.engine, local_folder(scope, policy))
+    name = scope.config.policy.engine
+    return borrow_engine(name, local_folder(scope, policy), engine_options(scope.config))
+
+
+def engine_options(config: LoopConfig) -> EngineOptions:
+    """How the profile wants its engine to run."""
+    policy, probe, evaluate = config.policy, config.probe, config.evaluate
+    return EngineOptions(
+        dtype=policy.dtype,
+        threads=policy.threads,
+        timeout_s=policy.timeout_s,
+        restarts=policy.restarts,
+        python=policy.python,
+        context_tokens=max(
+            probe.max_prompt_tokens + probe.max_new_tokens,
+            evaluate.max_prompt_tokens + evaluate.max_new_tokens,
+        ),
+        gpu_memory_rate=policy.gpu_memory_rate,
+        cache_gib=policy.cache_gib,
+        tensor_parallel=probe.tensor_parallel,
+        replicas=probe.replicas,
+        ray_address=policy.ray_address,
+        endpoint=policy.endpoint,
+        api_key_env=policy.api_key_env,
+    )

@@ -28,8 +28,8 @@ STAGES: dict[str, StageSpec] = {
     "validate": StageSpec(("validate", "teacher"), "looptool.validate", ("validate_review",)),
     "dataset": StageSpec(("random_seed", "merge"), "looptool.merge"),
     "train": StageSpec(("random_seed", "train"), "looptool.train"),
-    "evaluate": StageSpec(("evaluate", "policy.engine"), "looptool.evaluate"),
-    "probe": StageSpec(("probe", "policy.engine"), "looptool.probe"),
+    "evaluate": StageSpec(("evaluate", "policy.engine", "policy.dtype"), "looptool.evaluate"),
+    "probe": StageSpec(("probe", "policy.engine", "policy.dtype"), "looptool.probe"),
     "judge": StageSpec(("random_seed", "judge", "teacher"), "looptool.judge", ("judge_compare",)),
     "expand": StageSpec(
         ("random_seed", "expand", "teacher", "seed.personas", "seed.styles", "seed.people"),

@@ -1,5 +1,11 @@
 """GRPO on D_j."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect.artifacts import create_table_artifact
+from prefect.exceptions import MissingContextError
+
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.engines.client import close_engines
 from looptool.records import Sample, StepMetrics
@@ -9,10 +15,29 @@ from tasks.policy import CHECKPOINT, local_folder
 from tasks.progress import Progress, logger
 from tasks.scope import Scope, Stage
 
+LOG = "log"
+"""File group of a training artifact that holds the output of the trainer's processes."""
+TABLE_ROWS = 100
+"""Most steps that the metrics artifact shows."""
+SHOWN = {
+    "step": "step",
+    "reward_mean": "reward",
+    "pass_any_rate": "pass@k",
+    "zero_variance_rate": "no signal",
+    "response_tokens_mean": "tokens",
+    "truncated_rate": "truncated",
+    "parse_error_rate": "unreadable",
+    "masked": "masked",
+    "entropy": "entropy",
+    "clip_rate": "clipped",
+    "seconds": "seconds",
+}
+"""Columns of the metrics artifact, by field of `StepMetrics`."""
+
 
 @stage_task("train", retries=1)
 def train(scope: Scope, dataset: ArtifactRef, base: CheckpointRef) -> ArtifactRef:
-    """Train M_{j-1} on D_j; file group `checkpoint`, tables `steps` and `rollouts`."""
+    """Train M_{j-1} on D_j; file groups `checkpoint` and `log`, tables `steps` and `rollouts`."""
     stage = Stage("train", scope, {"dataset": dataset, "base": base})
     if done := stage.committed():
         return done
@@ -29,12 +54,39 @@ def train(scope: Scope, dataset: ArtifactRef, base: CheckpointRef) -> ArtifactRe
             scope.config.train,
             random_seed=scope.config.random_seed + scope.iteration,
             on_progress=show,
+            on_log=logger().info,
         )
     stage.writer.write_files(CHECKPOINT, outcome.checkpoint_dir)
     stage.writer.write("steps", "steps", outcome.steps)
     stage.writer.write("rollouts", "rollouts", outcome.rollouts)
+    if outcome.log_file is not None:
+        stage.writer.write_files(LOG, _alone(outcome.log_file))
+    show_steps(scope.iteration, outcome.steps)
     report = outcome.report
     logger().info("%d steps in %.0f s", report.steps, report.seconds)
     ref = stage.commit({"report": report, "per_second": report.rollouts / report.seconds})
     stage.drop_work_folder()
     return ref
+
+
+def show_steps(iteration: int, steps: Sequence[StepMetrics]) -> None:
+    """The metrics of the steps as a Prefect table, thinned out evenly; silent outside of a run."""
+    stride = -(-len(steps) // TABLE_ROWS) or 1
+    table = [_row(step) for step in steps[::-stride]][::-1]  # the last step is always shown
+    try:
+        create_table_artifact(table, key=f"train-{iteration}-steps", description="GRPO, by step")
+    except MissingContextError:
+        return
+
+
+def _row(step: StepMetrics) -> dict[str, float | int | None]:
+    values = {title: getattr(step, field) for field, title in SHOWN.items()}
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in values.items()}
+
+
+def _alone(file: Path) -> Path:
+    """The file in a folder of its own."""
+    folder = file.with_suffix(".files")
+    folder.mkdir(exist_ok=True)
+    file.replace(folder / file.name)
+    return folder

@@ -5,9 +5,15 @@ An engine turns prompts (chat messages and tools, rendered by the model's own ch
 never cut. `open_engine` starts the engine in a child process, so that its memory is given back and
 a crash never takes the caller along; nothing here imports torch.
 
+    transformers   one process, for machines without a GPU and as the reference
+    vllm           offline vLLM; one engine, or `replicas` of them as Ray actors
+    endpoint       an OpenAI-compatible vLLM server that serves this checkpoint
+
 Left out on purpose: sampling, streaming, chat sessions. Probe and evaluation decode greedily.
 """
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +23,7 @@ from looptool.errors import ConfigError
 
 JsonObject = dict[str, Any]
 
-ENGINES = ("transformers",)
+ENGINES = ("transformers", "vllm", "endpoint")
 """Names that `open_engine` knows."""
 
 
@@ -62,6 +68,41 @@ class EngineInfo:
     parameters: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How an engine runs; apart from `dtype`, nothing here changes what it answers."""
+
+    dtype: str = "float32"
+    """`float32` or `bfloat16`; an endpoint decides for itself."""
+    threads: int | None = None
+    """CPU threads of an engine; None: all cores."""
+    timeout_s: float = 3600.0
+    """Deadline of the start, and of one `generate`."""
+    restarts: int = 0
+    """How often one `generate` may start a dead engine again before it gives up."""
+    python: str = ""
+    """Interpreter that has the engine; empty: looked for (`looptool.engines.interpreter`)."""
+    context_tokens: int | None = None
+    """Longest prompt and answer together; None: what the model allows. vLLM's cache must hold it."""
+    gpu_memory_rate: float = 0.9
+    """vLLM: share of a GPU's memory that an engine takes."""
+    cache_gib: float | None = None
+    """vLLM: size of the key-value cache; None: what is left of the GPU's share, 1 on a CPU."""
+    tensor_parallel: int = 1
+    """vLLM: GPUs of one engine, on one node."""
+    replicas: int = 1
+    """Engines side by side, as Ray actors."""
+    ray_address: str = ""
+    """Existing Ray cluster (`auto`, `host:port` or `ray://host:port`); empty: a local one if needed."""
+    endpoint: str = ""
+    """Base URL of the server, for the engine `endpoint`."""
+    api_key_env: str = "LOOPTOOL_POLICY_API_KEY"
+    """Name of the environment variable that holds the endpoint's key."""
+
+
+STANDARD = EngineOptions()
+
+
 class Engine(Protocol):
     """A policy that answers."""
 
@@ -87,21 +128,26 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(
-    name: str,
-    checkpoint_dir: str | Path,
-    *,
-    threads: int | None = None,
-    dtype: str = "float32",
-    timeout_s: float = 3600.0,
-) -> Engine:
+def open_engine(name: str, checkpoint_dir: str | Path, options: EngineOptions = STANDARD) -> Engine:
     """Start an engine on a checkpoint in its own process; raises ConfigError, EngineError."""
-    if name not in ENGINES:
-        raise ConfigError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
+    check_options(name, options)
     folder = check_model_folder(checkpoint_dir)
     from looptool.engines.client import ChildEngine
 
-    return ChildEngine(name, folder, threads=threads, dtype=dtype, timeout_s=timeout_s)
+    return ChildEngine(name, folder, options)
+
+
+def check_options(name: str, options: EngineOptions) -> None:
+    """Raise ConfigError for an unknown engine, or for options that it does not have."""
+    if name not in ENGINES:
+        raise ConfigError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
+    if name == "endpoint" and not options.endpoint:
+        raise ConfigError("engine endpoint needs policy.endpoint, the server's URL (…/v1)")
+    if name != "vllm" and (options.replicas, options.tensor_parallel) != (1, 1):
+        raise ConfigError(
+            f"probe.replicas = {options.replicas}, probe.tensor_parallel = "
+            f"{options.tensor_parallel}: only engine vllm runs in replicas, not {name}"
+        )
 
 
 def check_model_folder(checkpoint_dir: str | Path) -> Path:
@@ -121,3 +167,13 @@ def check_model_folder(checkpoint_dir: str | Path) -> Path:
             + ", ".join(missing)
         )
     return folder
+
+
+def count_parameters(folder: Path) -> int:
+    """Numbers in a checkpoint's weight files, by their headers; tied weights count once."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as stream:
+            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        total += sum(math.prod(x["shape"]) for n, x in header.items() if n != "__metadata__")
+    return total

@@ -6,40 +6,53 @@ engine: `borrow_engine` keeps the last one open until another checkpoint is aske
 """
 
 import contextlib
+import dataclasses
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from looptool.engines import Engine, EngineInfo, Generation, Prompt, check_model_folder
+from looptool.engines import (
+    STANDARD,
+    Engine,
+    EngineInfo,
+    EngineOptions,
+    Generation,
+    Prompt,
+    check_model_folder,
+    check_options,
+)
+from looptool.engines.interpreter import find_python
 from looptool.engines.process import Child, thread_env
-from looptool.errors import EngineError
+from looptool.errors import EngineError, shorten
 
 JsonObject = dict[str, Any]
+
+logger = logging.getLogger(__name__)
+
+VLLM_ENV = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+"""Environment of every engine's process: vLLM says little, and nothing to the outside."""
 
 
 class ChildEngine:
     """`looptool.engines.Engine` whose work is done in a process of its own."""
 
-    def __init__(
-        self,
-        name: str,
-        checkpoint_dir: Path,
-        *,
-        threads: int | None = None,
-        dtype: str = "float32",
-        timeout_s: float = 3600.0,
-    ) -> None:
-        self._timeout_s = timeout_s
-        self._child = Child("looptool.engines.job", env=thread_env(threads), error=EngineError)
-        request = {
+    def __init__(self, name: str, checkpoint_dir: Path, options: EngineOptions = STANDARD) -> None:
+        self._options = options
+        self._request = {
             "op": "open",
             "name": name,
             "checkpoint": str(checkpoint_dir),
-            "threads": threads,
-            "dtype": dtype,
+            "options": dataclasses.asdict(options),
         }
-        self._info = EngineInfo(**self._child.request(request, timeout_s=timeout_s))
+        self._python = find_python("vllm" if name == "vllm" else "transformers", options.python)
+        self._child, self._info = self._start()
+
+    def _start(self) -> tuple[Child, EngineInfo]:
+        env = {**VLLM_ENV, **thread_env(self._options.threads)}
+        child = Child("looptool.engines.job", env=env, error=EngineError, python=self._python)
+        return child, EngineInfo(**child.request(self._request, timeout_s=self._options.timeout_s))
 
     @property
     def alive(self) -> bool:
@@ -69,7 +82,10 @@ class ChildEngine:
         label_texts: Sequence[str | None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[Generation]:
-        """See `looptool.engines.Engine.generate`; raises EngineError when the process dies."""
+        """See `looptool.engines.Engine.generate`.
+
+        Raises EngineError when the process died and starting it again did not help.
+        """
         if not prompts:
             return []
         request = {
@@ -85,8 +101,22 @@ class ChildEngine:
             if on_progress is not None:
                 on_progress(line["done"], line["total"])
 
-        result = self._child.request(request, timeout_s=self._timeout_s, on_line=report)
+        result = self._ask(request, report)
         return [_read_generation(row) for row in result["generations"]]
+
+    def _ask(self, request: JsonObject, report: Callable[[JsonObject], None]) -> JsonObject:
+        for left in reversed(range(self._options.restarts + 1)):
+            try:
+                if not self._child.alive and left < self._options.restarts:
+                    self._child, self._info = self._start()
+                return self._child.request(
+                    request, timeout_s=self._options.timeout_s, on_line=report
+                )
+            except EngineError as exc:
+                if not left:
+                    raise
+                logger.warning("the engine failed and is started again: %s", shorten(exc, 400))
+        raise AssertionError("unreachable")
 
 
 def _read_generation(row: JsonObject) -> Generation:
@@ -106,23 +136,17 @@ class _Kept:
 
 @contextlib.contextmanager
 def borrow_engine(
-    name: str,
-    checkpoint_dir: str | Path,
-    *,
-    threads: int | None = None,
-    dtype: str = "float32",
-    timeout_s: float = 3600.0,
+    name: str, checkpoint_dir: str | Path, options: EngineOptions = STANDARD
 ) -> Iterator[Engine]:
     """An engine on this checkpoint, left open for the next borrower; one borrower at a time."""
+    check_options(name, options)
     folder = check_model_folder(checkpoint_dir)
     weights = tuple(sorted((p.name, p.stat().st_mtime_ns) for p in folder.glob("*.safetensors")))
-    key = (name, str(folder), weights, threads, dtype, timeout_s)
+    key = (name, str(folder), weights, options)
     with _Kept.lock:
         if _Kept.engine is None or _Kept.key != key or not _Kept.engine.alive:
             _drop()
-            options: dict[str, Any] = {"threads": threads, "dtype": dtype, "timeout_s": timeout_s}
-            _Kept.engine = ChildEngine(name, folder, **options)
-            _Kept.key = key
+            _Kept.engine, _Kept.key = ChildEngine(name, folder, options), key
         yield _Kept.engine
 
 

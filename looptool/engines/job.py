@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from looptool.engines import Engine, Prompt
+from looptool.engines import Engine, EngineOptions, Prompt
 from looptool.engines.worker import Emit, serve
 from looptool.errors import EngineError
 
@@ -19,7 +19,8 @@ class _Job:
     def handle(self, request: JsonObject, emit: Emit) -> JsonObject:
         """Answer one request; progress goes to `emit`."""
         if request["op"] == "open":
-            self.engine = _load(request)
+            options = EngineOptions(**request["options"])
+            self.engine = load_engine(request["name"], Path(request["checkpoint"]), options)
             return dataclasses.asdict(self.engine.info())
         if self.engine is None:
             raise EngineError("the engine's process was asked before a checkpoint was opened")
@@ -34,16 +35,29 @@ class _Job:
         return {"generations": [dataclasses.asdict(g) for g in generations]}
 
 
-def _load(request: JsonObject) -> Engine:
-    if request["name"] != "transformers":
-        raise EngineError(f"the engine's process does not know {request['name']!r}")
+def load_engine(name: str, folder: Path, options: EngineOptions) -> Engine:
+    """Open the engine in this process; with replicas, this process leads them."""
+    if options.replicas > 1 or options.ray_address:
+        from looptool.engines.replicas import ReplicatedEngine
+
+        return ReplicatedEngine(folder, options)
+    if name == "vllm":
+        from looptool.engines.vllm import VllmEngine
+
+        return VllmEngine(folder, options)
+    if name == "endpoint":
+        from looptool.engines.endpoint import EndpointEngine
+
+        return EndpointEngine(folder, options)
+    if name != "transformers":
+        raise EngineError(f"the engine's process does not know {name!r}")
     import torch
 
     from looptool.engines.transformers import TransformersEngine
 
-    if request["threads"] is not None:
-        torch.set_num_threads(request["threads"])
-    return TransformersEngine(Path(request["checkpoint"]), dtype=request["dtype"])
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    return TransformersEngine(folder, dtype=options.dtype)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,9 @@ class Child:
         *,
         env: Mapping[str, str] | None = None,
         error: type[LoopToolError] = EngineError,
+        python: Path | None = None,
     ) -> None:
+        """`python` is another environment's interpreter; None: the current one."""
         self.module = module
         self._error = error
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in kill()
@@ -57,12 +59,12 @@ class Child:
         read_end, write_end = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", module],
+                [str(python or sys.executable), "-P", "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=(write_end,),
-                env=_child_env(env, write_end),
+                env=_child_env(env, write_end, python),
                 start_new_session=True,
             )
         except BaseException:
@@ -200,9 +202,10 @@ def run_in_child(
     on_line: LineHandler | None = None,
     env: Mapping[str, str] | None = None,
     error: type[LoopToolError] = EngineError,
+    python: Path | None = None,
 ) -> JsonObject:
     """One request to a fresh child; see `Child.request`."""
-    with Child(module, env=env, error=error) as child:
+    with Child(module, env=env, error=error, python=python) as child:
         return child.request(request, timeout_s=timeout_s, on_line=on_line)
 
 
@@ -211,12 +214,24 @@ def thread_env(threads: int | None) -> dict[str, str]:
     return {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
 
 
-def _child_env(extra: Mapping[str, str] | None, write_end: int) -> dict[str, str]:
-    package_parent = str(Path(looptool.__file__).resolve().parent.parent)
-    paths = [package_parent, os.environ.get("PYTHONPATH", "")]
+def package_path(python: Path | None = None) -> str:
+    """PYTHONPATH under which an interpreter finds this looptool and nothing that is not its own.
+
+    Another environment must not see the packages beside an installed looptool: it gets the path of
+    a checkout, and otherwise has a looptool of its own.
+    """
+    parent = Path(looptool.__file__).resolve().parent.parent
+    own = python is None or python == Path(sys.executable) or (parent / "pyproject.toml").is_file()
+    paths = [str(parent) if own else "", os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(p for p in paths if p)
+
+
+def _child_env(
+    extra: Mapping[str, str] | None, write_end: int, python: Path | None
+) -> dict[str, str]:
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+        "PYTHONPATH": package_path(python),
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",

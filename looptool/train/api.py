@@ -1,7 +1,8 @@
 """What every trainer takes and gives, and the one function that the stage calls.
 
-A training that is killed is started anew, not resumed: on the machines this trainer is for it takes
-minutes, and a resumed run would not repeat the random numbers of an uninterrupted one.
+A training by TRL that is killed is started anew, not resumed: on the machines that it is for it takes
+minutes, and a resumed run would not repeat the random numbers of an uninterrupted one. One by veRL
+resumes at its last checkpoint, as hours of many GPUs are at stake.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from looptool.train.checkpoint import CheckpointReport
 
 OnStep = Callable[[StepMetrics, int], None]
 """Called after each optimiser step with its metrics and the number of steps in all."""
+OnLog = Callable[[str], None]
+"""Called with each line that the trainer's processes write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class TrainRequest:
     """Folder of the new checkpoint; appears only when whole, replaces what was there."""
     config: TrainConfig
     random_seed: int
+    on_log: OnLog | None = None
+    """Where a trainer of many processes sends their output as it comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,10 @@ class TrainReport:
     seconds: float
     """Wall time, the start of the process included."""
     timings: dict[str, float]
-    """Seconds spent in `load`, `generate`, `reward`, `update`, `save`, in all."""
+    """Seconds in `load`, `generate`, `reward`, `update`, `save`, in all, as far as measured."""
     checkpoint: CheckpointReport
+    resumed_from: int = 0
+    """Step of the checkpoint at which this call took up an earlier, broken one; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,8 @@ class TrainOutcome:
     steps: tuple[StepMetrics, ...]
     rollouts: tuple[RolloutStat, ...]
     report: TrainReport
+    log_file: Path | None = None
+    """Output of the trainer's processes, where it is kept."""
 
 
 class Trainer(Protocol):
@@ -78,7 +87,13 @@ def _train_with_trl(request: TrainRequest, on_step: OnStep | None) -> TrainOutco
     return train_with_trl(request, on_step)
 
 
-TRAINERS: dict[str, Trainer] = {"trl": _train_with_trl}
+def _train_with_verl(request: TrainRequest, on_step: OnStep | None) -> TrainOutcome:
+    from looptool.train.verl.run import train_with_verl
+
+    return train_with_verl(request, on_step)
+
+
+TRAINERS: dict[str, Trainer] = {"trl": _train_with_trl, "verl": _train_with_verl}
 """Trainers by the name that `train.trainer` gives."""
 
 
@@ -90,6 +105,7 @@ def train_policy(
     *,
     random_seed: int,
     on_progress: OnStep | None = None,
+    on_log: OnLog | None = None,
 ) -> TrainOutcome:
     """Train the base checkpoint on the samples; the same inputs give the same metrics."""
     trainer = TRAINERS.get(config.trainer)
@@ -101,5 +117,6 @@ def train_policy(
         out_dir=Path(out_dir).expanduser().resolve(),
         config=config,
         random_seed=random_seed,
+        on_log=on_log,
     )
     return trainer(request, on_progress)

@@ -101,7 +101,7 @@ def inspect_checkpoint(folder: Path) -> CheckpointReport:
 def _try_to_generate(model: Any, tokenizer: Any) -> list[str]:
     from looptool.engines import Prompt
     from looptool.engines.decode import decode, end_token_ids
-    from looptool.engines.transformers import render_prompt
+    from looptool.engines.tokens import render_prompt
 
     prompt = render_prompt(tokenizer, Prompt(messages=[{"role": "user", "content": "Hello"}]))
     ends = end_token_ids(model, tokenizer)

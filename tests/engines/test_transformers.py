@@ -130,7 +130,7 @@ def test_progress_counts_every_prompt(engine: Any) -> None:
 
 
 def test_tokens_are_found_in_the_text_even_inside_characters(plain: tuple[Any, Any]) -> None:
-    from looptool.engines.transformers import locate_tokens
+    from looptool.engines.tokens import locate_tokens
 
     _, tokenizer = plain
     said = 'Grüße 🙂🙂 aus <tool_call>\n{"name": "a"}\n</tool_call> ' * 3

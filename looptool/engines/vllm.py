@@ -1,0 +1,178 @@
+"""The policy by vLLM, offline: one pass gives text and log-probabilities of answer and label.
+
+Runs inside the child process (`looptool.engines.job`) or a Ray actor, never in the caller's. The
+tokens are ours (`TokenSide`), so that prompts and texts are those of every other engine. Requests
+are handed to vLLM while it already works on the first ones; it batches them by itself, so that
+`batch_size` only says how often progress is told.
+
+A label that does not fit into the context behind its prompt has no log-probabilities.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vllm import LLM, SamplingParams
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+
+from looptool.engines import EngineInfo, EngineOptions, Generation, Prompt, count_parameters
+from looptool.engines.tokens import Row, TokenSide
+from looptool.errors import ConfigError
+
+BATCHED_TOKENS = 2048
+"""Tokens of one forward pass. Scoring labels makes vLLM hold fp32 logits for all of them (1.2 GiB for
+152k words), which it does not foresee when it takes the GPU's memory."""
+LABEL = "label-"
+"""Prefix of the request that scores a label."""
+
+
+class VllmEngine:
+    """`looptool.engines.Engine` in this process, or in processes that vLLM starts for itself."""
+
+    def __init__(self, checkpoint_dir: Path, options: EngineOptions) -> None:
+        self._folder = checkpoint_dir
+        llm, self._tokens = make_llm(checkpoint_dir, options)
+        self._engine = llm.llm_engine
+        self._context: int = llm.model_config.max_model_len
+
+    def info(self) -> EngineInfo:
+        """Name, versions and size."""
+        names = ("vllm", "torch", "transformers")
+        return EngineInfo(
+            name="vllm",
+            checkpoint=str(self._folder),
+            versions={name: version(name) for name in names},
+            parameters=count_parameters(self._folder),
+        )
+
+    def close(self) -> None:
+        """Nothing to give back before the process ends."""
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        max_new_tokens: int,
+        max_prompt_tokens: int,
+        batch_size: int = 64,
+        label_texts: Sequence[str | None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> list[Generation]:
+        """See `looptool.engines.Engine.generate`."""
+        labels = list(label_texts) if label_texts is not None else [None] * len(prompts)
+        found: dict[int, Generation] = {}
+        rows: dict[int, Row] = {}
+        params = self._greedy(max_new_tokens)
+        for i, (prompt, label) in enumerate(zip(prompts, labels, strict=True)):
+            row = self._tokens.fit(
+                prompt,
+                label,
+                max_prompt_tokens=max_prompt_tokens,
+                max_new_tokens=max_new_tokens,
+                context_tokens=self._context,
+            )
+            if isinstance(row, Generation):
+                found[i] = row
+            else:
+                rows[i] = row
+                self._add(str(i), row.token_ids, params)
+                self._add_label(i, row)
+        outputs = self._collect(len(found), len(prompts), batch_size, on_progress)
+        for i, row in rows.items():
+            found[i] = self._read(row, outputs[str(i)], outputs.get(f"{LABEL}{i}"))
+        return [found[i] for i in range(len(prompts))]
+
+    def _greedy(self, max_new_tokens: int) -> SamplingParams:
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=max_new_tokens,
+            logprobs=0,
+            stop_token_ids=self._tokens.end_ids,
+            detokenize=False,
+            flat_logprobs=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _add_label(self, i: int, row: Row) -> None:
+        token_ids = [*row.token_ids, *(row.label_ids or ())]
+        if row.label_ids is None or len(token_ids) >= self._context:
+            return
+        params = SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=0,
+            detokenize=False,
+            flat_logprobs=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        self._add(f"{LABEL}{i}", token_ids, params)
+
+    def _add(self, name: str, token_ids: list[int], params: SamplingParams) -> None:
+        self._engine.add_request(name, {"prompt_token_ids": token_ids}, params)
+
+    def _collect(
+        self,
+        known: int,
+        total: int,
+        batch_size: int,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> dict[str, Any]:
+        """Everything that was asked, by request name."""
+        outputs: dict[str, Any] = {}
+        done, told = known, 0
+        while self._engine.has_unfinished_requests():
+            for output in self._engine.step():
+                if output.finished:
+                    outputs[output.request_id] = output
+                    done += not output.request_id.startswith(LABEL)
+            if on_progress is not None and done > told and (done - told >= batch_size):
+                told = done
+                on_progress(done, total)
+        if on_progress is not None and told < total:
+            on_progress(total, total)
+        return outputs
+
+    def _read(self, row: Row, output: Any, label: Any | None) -> Generation:
+        answer = output.outputs[0]
+        if answer.finish_reason not in ("stop", "length"):
+            return Generation(
+                failure=f"engine_{answer.finish_reason}", prompt_tokens=len(row.token_ids)
+            )
+        scored = None
+        if label is not None and row.label_ids is not None:
+            # One number for each token but the first; the label's are the last ones.
+            scored = label.prompt_logprobs.logprobs[-len(row.label_ids) :]
+        return self._tokens.answer(row, answer.token_ids, answer.logprobs.logprobs, scored)
+
+
+def make_llm(folder: Path | str, options: EngineOptions) -> tuple[LLM, TokenSide]:
+    """vLLM's own object on a checkpoint, and the tokenizer's side of it."""
+    tokens = TokenSide(Path(folder))
+    on_cpu = current_platform.is_cpu()
+    cache_gib = options.cache_gib or (1.0 if on_cpu else None)
+    alone = options.tensor_parallel == 1
+    if on_cpu and alone:
+        # Everything in this process: two more would only cost their start and their memory.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    if on_cpu:
+        # Threads bound to cores get in the way of whatever else runs there, replicas above all.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    try:
+        llm = LLM(
+            model=str(folder),
+            dtype=options.dtype,
+            max_model_len=min(tokens.max_tokens, options.context_tokens or tokens.max_tokens),
+            max_num_batched_tokens=BATCHED_TOKENS,
+            enforce_eager=on_cpu,
+            tensor_parallel_size=options.tensor_parallel,
+            distributed_executor_backend="uni" if alone else "mp",
+            gpu_memory_utilization=options.gpu_memory_rate,
+            kv_cache_memory_bytes=None if cache_gib is None else int(cache_gib * (1 << 30)),
+            generation_config="vllm",
+        )
+    except (OSError, ValueError, KeyError) as exc:
+        raise ConfigError(f"vLLM cannot open {folder}: {exc}") from exc
+    return llm, tokens
