@@ -1,5 +1,6 @@
 """A real Prefect server and worker, started once for all tests of flows."""
 
+import importlib
 import os
 import signal
 import time
@@ -11,9 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments import stack
 from deployments.api import connect, post
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+ENDED = {"Completed", "Cached", "Failed", "Crashed", "Cancelled"}
 TINY = Path(__file__).with_name("tiny.toml")
 
 
@@ -63,6 +66,18 @@ class Prefect:
         """Run an iteration to its end; state names by task run name."""
         run_id = self.press_run(**self.parameters(campaign, **more))
         assert self.wait(run_id) == "COMPLETED", self.explain(run_id)
+        return self.settled(run_id)
+
+    def settled(self, run_id: str, seconds: float = 30.0) -> dict[str, str]:
+        """The tasks of a run that has ended; the server books their last states a moment later."""
+        deadline = time.monotonic() + seconds
+        before: dict[str, str] = {}
+        while time.monotonic() < deadline:
+            states = self.tasks(run_id)
+            if states and states == before and set(states.values()) <= ENDED:
+                break
+            before = states
+            time.sleep(0.5)
         return self.tasks(run_id)
 
     def tasks(self, run_id: str) -> dict[str, str]:
@@ -104,8 +119,7 @@ class Prefect:
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
     os.environ["LOOPTOOL_STATE"] = str(tmp_path_factory.mktemp("state"))
     os.environ["LOOPTOOL_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    from deployments import stack
-
+    importlib.reload(stack)  # its folder is that of the environment at import
     with stack.running_stack(0) as port:
         server = Prefect(port, tmp_path_factory.mktemp("lake"))
         yield server

@@ -98,7 +98,7 @@ def test_the_seed_phase_alone_is_what_the_iteration_starts_with(
     parameters = prefect.parameters("shared", accept_config_change=True)
     run_id = prefect.press_run(of="looptool-seed/seed", **parameters)
     assert prefect.wait(run_id) == "COMPLETED", prefect.explain(run_id)
-    states = prefect.tasks(run_id)
+    states = prefect.settled(run_id)
     assert stages(states, "Cached") == SEED_PHASE - {"evaluate-0", "dataset-0"}
 
 
