@@ -1,6 +1,6 @@
-"""What kind of decision a sample is, and the one way to correct its label.
+"""What kind of decision a sample is, what it says, and the one way to correct its label.
 
-Judging, expansion and merging all need both, and stages never import each other.
+Several stages need each of them, and stages never import each other.
 """
 
 import json
@@ -15,6 +15,7 @@ from looptool.records import (
     Sample,
     ToolMessage,
     UserMessage,
+    content_id,
     make_sample,
 )
 
@@ -92,3 +93,13 @@ def _kind_after(sample: Sample, label: Label) -> Kind:
     if same and sample.kind not in (Kind.SINGLE, Kind.PARALLEL):
         return sample.kind
     return kind_of(sample.messages, label, like=sample.kind)
+
+
+def content_of(sample: Sample) -> str:
+    """What a sample says: names of the tools in any order, context and label; equal for duplicates."""
+    return content_id(
+        "c",
+        sorted(tool.name for tool in sample.tools),
+        [message.model_dump(mode="json") for message in sample.messages],
+        sample.label.model_dump(mode="json"),
+    )

@@ -448,4 +448,4 @@ class Score(Record):
 
 def as_mapping(value: object) -> Mapping[str, Any]:
     """The value as a JSON object, or an empty one: for reading untrusted replies."""
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value, Mapping) else {}

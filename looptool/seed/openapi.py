@@ -14,7 +14,7 @@ from os import PathLike
 from typing import Any
 
 from looptool.errors import ConfigError, DataError, shorten
-from looptool.records import JsonObject, Rejection, ToolSpec
+from looptool.records import JsonObject, Rejection, ToolSpec, as_mapping
 from looptool.seed.dialects import kinds_of, read_examples
 from looptool.seed.json_file import reject
 from looptool.seed.normalise import make_names_unique, normalise_tool
@@ -311,11 +311,6 @@ def _read_result(reader: SchemaReader, operation: Mapping[str, Any]) -> JsonObje
         except DataError:
             return None
     return None
-
-
-def as_mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
 
 
 def _list(value: Any) -> list[Any]:

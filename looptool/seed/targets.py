@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from looptool.config import SeedConfig, read_range
+from looptool.decisions import content_of
 from looptool.records import (
     Cast,
     Difficulty,
@@ -197,16 +198,6 @@ def choose(samples: Iterable[Sample], targets: Targets, random_seed: int) -> Cho
 
 def _draw(random_seed: int, sample: Sample) -> str:
     return content_id("choose", random_seed, sample.sample_id)
-
-
-def content_of(sample: Sample) -> str:
-    """What a sample says, whatever the order of its tools: equal for duplicates."""
-    return content_id(
-        "c",
-        sorted(tool.name for tool in sample.tools),
-        [message.model_dump(mode="json") for message in sample.messages],
-        sample.label.model_dump(mode="json"),
-    )
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 
-from looptool.decisions import is_failure
+from looptool.decisions import content_of, is_failure
 from looptool.errors import shorten
 from looptool.records import (
     CALL_KINDS,
@@ -24,7 +24,6 @@ from looptool.records import (
     ToolMessage,
     ToolSpec,
     UserMessage,
-    canonical_json,
 )
 from looptool.validate.calls import CALL_RULES, Violation, check_call
 from looptool.validate.grounding import Evidence, check_grounding
@@ -247,13 +246,7 @@ def find_duplicates(samples: Sequence[Sample]) -> dict[int, str]:
     first: dict[str, str] = {}
     found: dict[int, str] = {}
     for position, sample in enumerate(samples):
-        key = canonical_json(
-            [
-                sorted(tool.name for tool in sample.tools),
-                [message.model_dump(mode="json") for message in sample.messages],
-                sample.label.model_dump(mode="json"),
-            ]
-        )
+        key = content_of(sample)
         if key in first:
             found[position] = first[key]
         else:
