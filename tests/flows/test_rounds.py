@@ -12,7 +12,7 @@ import pytest
 from benchmarks.seed_noise import (
     NOISE,
     NoisyTeacher,
-    count_shard,
+    count_shards,
     describe,
     make_config,
     run_seed_phase,
@@ -190,7 +190,7 @@ def test_a_part_that_cannot_be_read_is_made_again_and_no_other(
 ) -> None:
     config = make_config(tmp_path, teacher.port, dialogues=12, shard_size=6)
     scope, tools, plan, before = seed_once(config)
-    whole, teacher.requests = teacher.requests, 0
+    whole = teacher.requests
     folder = Path(scope.store().strip(before.uri))
     (folder / "manifest.json").unlink()
     part = folder / ("usage-00001.json" if damage == "note" else "samples-00001.parquet")
@@ -215,15 +215,18 @@ def test_a_noisy_teacher_gives_exactly_the_rows_and_kills_repeat_at_most_a_shard
         make_config(tmp_path / name, teacher.port, dialogues=24, shard_size=6)
         for name in ("calm", "rough")
     )
-    pool, asked = run_with_kills(calm, teacher, [])
-    result = describe(calm, pool)
+    undisturbed = run_with_kills(calm, teacher, [])
+    result = describe(calm, undisturbed.pool)
     assert result["rows"] == result["distinct"] == result["wanted"] == 32
     assert {"malformed", "connection", "rate_limited", "server_error"} <= set(result["failures"])
-    assert result["requests"] == asked
+    assert result["requests"] == undisturbed.requests
+    asked = undisturbed.requests
     kills = [Random(0).randrange(asked // 8, asked // 3) for _ in range(2)]
-    again, asked_again = run_with_kills(rough, teacher, kills)
-    assert again.digest == pool.digest
-    assert asked < asked_again <= asked + len(kills) * count_shard(calm, pool)
+    killed = run_with_kills(rough, teacher, kills)
+    assert killed.pool.digest == undisturbed.pool.digest
+    assert len(killed.repeated) == 2
+    assert 0 < max(killed.repeated) <= max(count_shards(calm))
+    assert 0 < killed.requests - asked <= sum(killed.repeated)
 
 
 def test_sums_of_reports_add_numbers_at_every_depth() -> None:
