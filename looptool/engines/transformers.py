@@ -13,6 +13,7 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from looptool.engines import EngineInfo, Generation, Prompt
+from looptool.engines.attention import share_grouped_keys
 from looptool.engines.decode import Decoded, decode, pad_left, positions
 from looptool.engines.tokens import Row, TokenSide
 from looptool.errors import ConfigError
@@ -27,6 +28,7 @@ class TransformersEngine:
     def __init__(self, checkpoint_dir: Path, *, dtype: str = "float32") -> None:
         self._folder = checkpoint_dir
         self._tokens = TokenSide(checkpoint_dir)
+        share_grouped_keys()
         try:
             self._model = AutoModelForCausalLM.from_pretrained(
                 checkpoint_dir, dtype=getattr(torch, dtype)

@@ -85,11 +85,13 @@ def train(request: JsonObject, emit: Emit) -> JsonObject:
     import torch
     from transformers import AutoTokenizer
 
+    from looptool.engines.attention import share_grouped_keys
     from looptool.train.callback import StepReporter
     from looptool.train.checkpoint import inspect_checkpoint, write_checkpoint
 
     config = TrainConfig.model_validate(request["config"])
     torch.set_flush_denormal(True)
+    share_grouped_keys()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     base = Path(request["base"])

@@ -1,5 +1,6 @@
 """Decoding many rows at once changes nothing for any of them, and sampling follows the model."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,33 @@ def test_tokens_are_drawn_with_the_probabilities_of_the_model_at_the_temperature
     shares = torch.bincount(drawn, minlength=4) / 20_000
     assert shares.tolist() == pytest.approx((logits / 2.0).softmax(-1).tolist(), abs=0.01)
     assert shares[1] == 0
+
+
+def test_sharing_the_keys_of_a_group_changes_no_answer(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from looptool.engines.attention import GROUPED, share_grouped_keys
+    from looptool.engines.decode import pad_left, positions
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    assert model.config.num_attention_heads > model.config.num_key_value_heads
+    ids, mask = pad_left([[7, 8, 9], list(range(5, 40))], 0)
+    found = {}
+    for setting in ("0", "1"):
+        monkeypatch.setenv(GROUPED, setting)
+        model.zero_grad()
+        logits = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask)).logits
+        logits[:, -1].logsumexp(-1).sum().backward()
+        gradient = model.get_input_embeddings().weight.grad
+        found[setting] = logits[:, -1].detach(), gradient.clone()
+    for copied, shared in zip(found["0"], found["1"], strict=True):
+        torch.testing.assert_close(shared, copied, atol=1e-5, rtol=1e-4)
+    monkeypatch.setenv(GROUPED, "0")
+    share_grouped_keys()
+    assert os.environ[GROUPED] == "0"
+    monkeypatch.delenv(GROUPED)
+    share_grouped_keys()
+    assert torch.cuda.is_available() or os.environ.pop(GROUPED) == "1"
