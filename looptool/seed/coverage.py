@@ -7,7 +7,7 @@ from looptool.records import CALL_KINDS, Coverage, Kind, Sample, Split, ToolSpec
 from looptool.seed.targets import Cell, Targets
 
 SHOWN = 100
-"""Lines of the printed table: the tools with the fewest calls."""
+"""Lines of the printed table, and names of the list after it."""
 
 
 def count_coverage(
@@ -58,7 +58,10 @@ def render_targets(targets: Targets, missing: Mapping[Cell, int], samples: Seque
 
 
 def render_coverage(coverage: Sequence[Coverage]) -> str:
-    """Markdown: samples whose label calls a tool, by kind, over all splits; least called tools first."""
+    """Markdown over all splits: samples whose label calls a tool, by kind; then the tools never called.
+
+    The tools with the fewest calls come first: they are what a user may want more of.
+    """
     kinds = [kind for kind in Kind if kind in CALL_KINDS]
     called: dict[str, Counter[Kind]] = {}
     offered: Counter[str] = Counter()
@@ -66,17 +69,26 @@ def render_coverage(coverage: Sequence[Coverage]) -> str:
         called.setdefault(row.tool, Counter())[row.kind] += row.called
         offered[row.tool] += row.offered
     order = sorted(called, key=lambda tool: (called[tool].total(), tool))
-    lines = _table(
-        ["tool", *kinds, "calls", "in context"],
-        [
+    some = [tool for tool in order if called[tool].total()]
+    never = order[: len(order) - len(some)]
+    lines = [f"{len(order)} tools, {len(never)} never called."]
+    total = sum(called.values(), Counter[Kind]())
+    rows = [
+        ["**all**", *(str(total[kind]) for kind in kinds), str(total.total()), ""],
+        *(
             [f"`{tool}`", *(str(called[tool][kind] or "") for kind in kinds),
              str(called[tool].total()), str(offered[tool])]
-            for tool in order[:SHOWN]
-        ],
-    )  # fmt: skip
-    never = sum(not count.total() for count in called.values())
-    left_out = f"; the {SHOWN} least called are shown" if len(order) > SHOWN else ""
-    return "\n".join([f"{len(order)} tools, {never} never called{left_out}.", "", *lines])
+            for tool in some[:SHOWN]
+        ),
+    ]  # fmt: skip
+    lines += ["", *_table(["tool", *kinds, "calls", "in context"], rows)]
+    if len(some) > SHOWN:
+        lines += ["", f"{len(some) - SHOWN} more tools are called at least as often."]
+    if never:
+        names = ", ".join(f"`{tool}`" for tool in never[:SHOWN])
+        more = f" and {len(never) - SHOWN} more" if len(never) > SHOWN else ""
+        lines += ["", f"Never called: {names}{more}."]
+    return "\n".join(lines)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
