@@ -175,8 +175,8 @@ def run(console: Console, options: argparse.Namespace) -> None:
     config = resolve_profile(options.profile, overrides)
     store = Store(config.store.root)
     store.check()
-    check_inputs(config)
     campaign = Campaign(store, options.campaign)
+    check_inputs(config, tools=not campaign.complete())
     with stack.running_stack(options.port, say=console.print) as port:
         console.print(f"Prefect UI while this runs: http://127.0.0.1:{port}")
         for _ in range(options.iterations):

@@ -36,10 +36,10 @@ def open_iteration(
     config = resolve_profile(profile, overrides)
     store = Store(config.store.root)
     store.check()
-    check_inputs(config)
     state = Campaign(store, campaign)
-    state.adopt(config, accept_config_change)
     complete = state.complete()
+    check_inputs(config, tools=not complete)
+    state.adopt(config, accept_config_change)
     number = iteration if iteration is not None else len(complete) + 1
     if number > len(complete) + 1:
         raise CampaignError(
@@ -51,8 +51,11 @@ def open_iteration(
     return scope, complete[: number - 1]
 
 
-def check_inputs(config: LoopConfig) -> None:
-    """Raise what is wrong with the base model or a local tool file of the profile, before any work."""
+def check_inputs(config: LoopConfig, tools: bool = True) -> None:
+    """Raise what is wrong with the base model or a local source of tools, before any work.
+
+    `tools` False leaves the sources alone: a campaign that has its tools starts no server for them.
+    """
     base = Path(config.policy.base)
     if not (base / "config.json").is_file():
         raise ConfigError(
@@ -60,7 +63,7 @@ def check_inputs(config: LoopConfig) -> None:
             "folder of a checkpoint in Hugging Face format, for example models/nano-base"
         )
     local = [s for s in config.seed.sources if s.format != "catalogue" and "://" not in s.location]
-    if local:
+    if local and tools:
         collect_tools(local)
 
 

@@ -63,8 +63,10 @@ def test_a_bad_tool_file_is_found_before_any_work(
     file = tmp_path / "tools.json"
     file.write_text(text)
     source = {"format": "json", "location": str(file)}
+    config = parse_config({"seed": {"sources": [source]}})
     with pytest.raises(error, match=message):
-        check_inputs(parse_config({"seed": {"sources": [source]}}))
+        check_inputs(config)
+    check_inputs(config, tools=False)  # a campaign that has its tools no longer needs the file
 
 
 def test_settings_from_a_shell_are_json_or_text() -> None:
