@@ -182,12 +182,14 @@ def _report(state: _State, coverage: str) -> None:
         )
     tables = render_targets(state.targets, choice.missing, choice.chosen)
     surplus = f"{len(choice.surplus)} accepted samples are beyond the targets."
-    _publish("seed-targets", f"# Accepted samples\n\n{tables}\n\n{surplus}")
-    _publish("seed-coverage", f"# Calls of each tool by kind\n\n{coverage}")
+    met = f"{len(choice.chosen)} of {sum(state.targets.cells.values())} samples"
+    _publish("seed-targets", met, f"# Accepted samples\n\n{tables}\n\n{surplus}")
+    known = coverage.partition("\n")[0]
+    _publish("seed-coverage", known, f"# Calls of each tool by kind\n\n{coverage}")
 
 
-def _publish(key: str, markdown: str) -> None:
+def _publish(key: str, description: str, markdown: str) -> None:
     if in_run():
-        create_markdown_artifact(markdown, key=key)
+        create_markdown_artifact(markdown, key=key, description=description)
     else:
         logger().info("%s", markdown)
