@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from looptool.engines import EngineOptions, Prompt, check_model_folder, open_engine
+from looptool.engines import EngineOptions, Limits, Prompt, check_model_folder, open_engine
 from looptool.engines.interpreter import find_python
 from looptool.engines.process import Child
 from models.pretrain.text import NEEDS, draw_dialogue
@@ -47,7 +47,7 @@ def measure(folder: Path, count: int, rounds: int, new_tokens: int) -> dict[str,
         tokens = 0
         for number in range(rounds + 1):
             began = time.monotonic()
-            engine.generate(prompts, max_new_tokens=new_tokens, max_prompt_tokens=2048 - new_tokens)
+            engine.generate(prompts, Limits(new_tokens, 2048 - new_tokens))
             ours = time.monotonic() - began
             work = {"op": "generate", "prompts": asked, "max_new_tokens": new_tokens}
             theirs = bare.request(work, timeout_s=600)

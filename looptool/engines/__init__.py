@@ -25,6 +25,10 @@ JsonObject = dict[str, Any]
 
 ENGINES = ("transformers", "vllm", "endpoint")
 """Names that `open_engine` knows."""
+LabelTexts = Sequence[str | None] | None
+"""For each prompt the label to be scored, None for those without; None: no label at all."""
+OnProgress = Callable[[int, int], None] | None
+"""Told how many prompts are done, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,18 @@ class Prompt:
     """The context in the OpenAI chat shape."""
     tools: Sequence[JsonObject] = ()
     """OpenAI tool specs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long prompts and answers may be, and how many go at once."""
+
+    max_new_tokens: int
+    """Tokens of an answer, the end of turn included."""
+    max_prompt_tokens: int
+    """A longer prompt is a record of type `prompt_too_long`."""
+    batch_size: int = 64
+    """Prompts at once; an engine that batches by itself only tells its progress that often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +125,10 @@ class Engine(Protocol):
     def generate(
         self,
         prompts: Sequence[Prompt],
+        limits: Limits,
         *,
-        max_new_tokens: int,
-        max_prompt_tokens: int,
-        batch_size: int = 64,
-        label_texts: Sequence[str | None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        label_texts: LabelTexts = None,
+        on_progress: OnProgress = None,
     ) -> list[Generation]:
         """Answer every prompt, in order; `label_texts[i]` asks for that label's probabilities."""
         ...

@@ -19,6 +19,9 @@ from looptool.engines import (
     EngineInfo,
     EngineOptions,
     Generation,
+    LabelTexts,
+    Limits,
+    OnProgress,
     Prompt,
     check_model_folder,
     check_options,
@@ -75,12 +78,10 @@ class ChildEngine:
     def generate(
         self,
         prompts: Sequence[Prompt],
+        limits: Limits,
         *,
-        max_new_tokens: int,
-        max_prompt_tokens: int,
-        batch_size: int = 64,
-        label_texts: Sequence[str | None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        label_texts: LabelTexts = None,
+        on_progress: OnProgress = None,
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`.
 
@@ -91,9 +92,7 @@ class ChildEngine:
         request = {
             "op": "generate",
             "prompts": [[list(p.messages), list(p.tools)] for p in prompts],
-            "max_new_tokens": max_new_tokens,
-            "max_prompt_tokens": max_prompt_tokens,
-            "batch_size": batch_size,
+            "limits": dataclasses.asdict(limits),
             "label_texts": None if label_texts is None else list(label_texts),
         }
 

@@ -8,14 +8,23 @@ A request that the server refuses is a record; a server that does not answer is 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import openai
 
-from looptool.engines import EngineInfo, EngineOptions, Generation, Prompt, count_parameters
+from looptool.engines import (
+    EngineInfo,
+    EngineOptions,
+    Generation,
+    LabelTexts,
+    Limits,
+    OnProgress,
+    Prompt,
+    count_parameters,
+)
 from looptool.engines.tokens import Row, TokenSide
 from looptool.errors import ConfigError, EngineError, shorten
 
@@ -81,31 +90,23 @@ class EndpointEngine:
     def generate(
         self,
         prompts: Sequence[Prompt],
+        limits: Limits,
         *,
-        max_new_tokens: int,
-        max_prompt_tokens: int,
-        batch_size: int = 64,
-        label_texts: Sequence[str | None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        label_texts: LabelTexts = None,
+        on_progress: OnProgress = None,
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`; `batch_size` requests are in flight at once."""
-        labels = list(label_texts) if label_texts is not None else [None] * len(prompts)
 
-        def work(item: tuple[Prompt, str | None]) -> Generation:
-            row = self._tokens.fit(
-                *item,
-                max_prompt_tokens=max_prompt_tokens,
-                max_new_tokens=max_new_tokens,
-                context_tokens=self._context,
-            )
-            return row if isinstance(row, Generation) else self._answer(row, max_new_tokens)
+        def work(row: Row | Generation) -> Generation:
+            return row if isinstance(row, Generation) else self._answer(row, limits.max_new_tokens)
 
         found: list[Generation] = []
-        pool = ThreadPoolExecutor(batch_size)
+        pool = ThreadPoolExecutor(limits.batch_size)
         try:
-            for generation in pool.map(work, zip(prompts, labels, strict=True)):
+            fitted = self._tokens.fit_all(prompts, limits, label_texts, self._context)
+            for generation in pool.map(work, fitted):
                 found.append(generation)
-                if on_progress is not None and len(found) % batch_size == 0:
+                if on_progress is not None and len(found) % limits.batch_size == 0:
                     on_progress(len(found), len(prompts))
         except openai.OpenAIError as exc:
             raise EngineError(

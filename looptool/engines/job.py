@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from looptool.engines import Engine, EngineOptions, Prompt
+from looptool.engines import Engine, EngineOptions, Limits, Prompt
 from looptool.engines.worker import Emit, serve
 from looptool.errors import EngineError
 
@@ -26,9 +26,7 @@ class _Job:
             raise EngineError("the engine's process was asked before a checkpoint was opened")
         generations = self.engine.generate(
             [Prompt(messages=m, tools=t) for m, t in request["prompts"]],
-            max_new_tokens=request["max_new_tokens"],
-            max_prompt_tokens=request["max_prompt_tokens"],
-            batch_size=request["batch_size"],
+            Limits(**request["limits"]),
             label_texts=request["label_texts"],
             on_progress=lambda done, total: emit({"done": done, "total": total}),
         )

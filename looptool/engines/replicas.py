@@ -12,14 +12,23 @@ A replica's GPUs lie on one node; an engine over several nodes is left out.
 
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from looptool.engines import Engine, EngineInfo, EngineOptions, Generation, Prompt
+from looptool.engines import (
+    Engine,
+    EngineInfo,
+    EngineOptions,
+    Generation,
+    LabelTexts,
+    Limits,
+    OnProgress,
+    Prompt,
+)
 from looptool.engines.process import package_path, thread_env
 from looptool.errors import ConfigError, EngineError, LoopToolError, shorten
 
@@ -68,10 +77,10 @@ class Replica:
         return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def generate(
-        self, prompts: list[Prompt], labels: list[str | None], limits: dict[str, Any]
+        self, prompts: list[Prompt], labels: list[str | None], limits: Limits
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`."""
-        return self._engine().generate(prompts, label_texts=labels, **limits)
+        return self._engine().generate(prompts, limits, label_texts=labels)
 
 
 class ReplicatedEngine:
@@ -117,20 +126,13 @@ class ReplicatedEngine:
     def generate(
         self,
         prompts: Sequence[Prompt],
+        limits: Limits,
         *,
-        max_new_tokens: int,
-        max_prompt_tokens: int,
-        batch_size: int = 64,
-        label_texts: Sequence[str | None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        label_texts: LabelTexts = None,
+        on_progress: OnProgress = None,
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`."""
         labels = list(label_texts) if label_texts is not None else [None] * len(prompts)
-        limits = {
-            "max_new_tokens": max_new_tokens,
-            "max_prompt_tokens": max_prompt_tokens,
-            "batch_size": batch_size,
-        }
         portions = cut(len(prompts), len(self._replicas))
         waiting = deque(range(len(portions)))
         free = deque(range(len(self._replicas)))

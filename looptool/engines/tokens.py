@@ -5,14 +5,14 @@ Needs transformers, no torch.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
 
-from looptool.engines import Generation, Prompt
+from looptool.engines import Generation, LabelTexts, Limits, Prompt
 from looptool.errors import ConfigError
 
 CHUNK_TOKENS = 16
@@ -48,13 +48,23 @@ class TokenSide:
         self.max_tokens: int = config.get("max_position_embeddings", 1 << 30)
         self._pieces: dict[int, str] = {}
 
+    def fit_all(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        label_texts: LabelTexts = None,
+        context_tokens: int | None = None,
+    ) -> Iterator[Row | Generation]:
+        """`fit` for every prompt, in order."""
+        labels = label_texts if label_texts is not None else [None] * len(prompts)
+        for prompt, label in zip(prompts, labels, strict=True):
+            yield self.fit(prompt, label, limits, context_tokens)
+
     def fit(
         self,
         prompt: Prompt,
         label: str | None,
-        *,
-        max_prompt_tokens: int,
-        max_new_tokens: int,
+        limits: Limits,
         context_tokens: int | None = None,
     ) -> Row | Generation:
         """The prompt as tokens, or the record that says why it has no answer."""
@@ -62,8 +72,8 @@ class TokenSide:
             token_ids = render_prompt(self.tokenizer, prompt)
         except Exception as exc:  # a template may fail in any way on odd input: that is bad data
             return Generation(failure=f"prompt_unrenderable: {type(exc).__name__}")
-        room = min(self.max_tokens, context_tokens or self.max_tokens) - max_new_tokens
-        if len(token_ids) > min(max_prompt_tokens, room):
+        room = min(self.max_tokens, context_tokens or self.max_tokens) - limits.max_new_tokens
+        if len(token_ids) > min(limits.max_prompt_tokens, room):
             return Generation(failure="prompt_too_long", prompt_tokens=len(token_ids))
         return Row(token_ids, None if label is None else self.label_ids(label))
 

@@ -5,14 +5,14 @@ length and padded on the left to multiples of 32; log-probabilities come from fp
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from looptool.engines import EngineInfo, Generation, Prompt
+from looptool.engines import EngineInfo, Generation, LabelTexts, Limits, OnProgress, Prompt
 from looptool.engines.attention import share_grouped_keys
 from looptool.engines.decode import Decoded, decode, pad_left, positions
 from looptool.engines.tokens import Row, TokenSide
@@ -53,27 +53,23 @@ class TransformersEngine:
     def generate(
         self,
         prompts: Sequence[Prompt],
+        limits: Limits,
         *,
-        max_new_tokens: int,
-        max_prompt_tokens: int,
-        batch_size: int = 64,
-        label_texts: Sequence[str | None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        label_texts: LabelTexts = None,
+        on_progress: OnProgress = None,
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`."""
-        labels = list(label_texts) if label_texts is not None else [None] * len(prompts)
-        limits = {"max_prompt_tokens": max_prompt_tokens, "max_new_tokens": max_new_tokens}
         found: dict[int, Generation] = {}
         rows: dict[int, Row] = {}
-        for i, (prompt, label) in enumerate(zip(prompts, labels, strict=True)):
-            row = self._tokens.fit(prompt, label, **limits)
+        for i, row in enumerate(self._tokens.fit_all(prompts, limits, label_texts)):
             if isinstance(row, Generation):
                 found[i] = row
             else:
                 rows[i] = row
-        for batch in _batches(sorted(rows, key=lambda i: len(rows[i].token_ids)), batch_size):
+        order = sorted(rows, key=lambda i: len(rows[i].token_ids))
+        for batch in _batches(order, limits.batch_size):
             taken = [rows[i] for i in batch]
-            decoded = self._decode([row.token_ids for row in taken], max_new_tokens)
+            decoded = self._decode([row.token_ids for row in taken], limits.max_new_tokens)
             scored = self._score_labels(taken)
             for i, row, one, label_logprobs in zip(batch, taken, decoded, scored, strict=True):
                 found[i] = self._tokens.answer(row, one.token_ids, one.logprobs, label_logprobs)

@@ -9,7 +9,7 @@ A label that does not fit into the context behind its prompt has no log-probabil
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from vllm import LLM, SamplingParams
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 
-from looptool.engines import EngineInfo, EngineOptions, Generation, Prompt, count_parameters
+from looptool.engines import (
+    EngineInfo,
+    EngineOptions,
+    Generation,
+    LabelTexts,
+    Limits,
+    OnProgress,
+    Prompt,
+    count_parameters,
+)
 from looptool.engines.tokens import Row, TokenSide
 from looptool.errors import ConfigError
 
@@ -54,33 +63,24 @@ class VllmEngine:
     def generate(
         self,
         prompts: Sequence[Prompt],
+        limits: Limits,
         *,
-        max_new_tokens: int,
-        max_prompt_tokens: int,
-        batch_size: int = 64,
-        label_texts: Sequence[str | None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
+        label_texts: LabelTexts = None,
+        on_progress: OnProgress = None,
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`."""
-        labels = list(label_texts) if label_texts is not None else [None] * len(prompts)
         found: dict[int, Generation] = {}
         rows: dict[int, Row] = {}
-        params = self._greedy(max_new_tokens)
-        for i, (prompt, label) in enumerate(zip(prompts, labels, strict=True)):
-            row = self._tokens.fit(
-                prompt,
-                label,
-                max_prompt_tokens=max_prompt_tokens,
-                max_new_tokens=max_new_tokens,
-                context_tokens=self._context,
-            )
+        params = self._greedy(limits.max_new_tokens)
+        fitted = self._tokens.fit_all(prompts, limits, label_texts, self._context)
+        for i, row in enumerate(fitted):
             if isinstance(row, Generation):
                 found[i] = row
             else:
                 rows[i] = row
                 self._add(str(i), row.token_ids, params)
                 self._add_label(i, row)
-        outputs = self._collect(len(found), len(prompts), batch_size, on_progress)
+        outputs = self._collect(len(found), len(prompts), limits.batch_size, on_progress)
         for i, row in rows.items():
             found[i] = self._read(row, outputs[str(i)], outputs.get(f"{LABEL}{i}"))
         return [found[i] for i in range(len(prompts))]
@@ -118,7 +118,7 @@ class VllmEngine:
         known: int,
         total: int,
         batch_size: int,
-        on_progress: Callable[[int, int], None] | None,
+        on_progress: OnProgress,
     ) -> dict[str, Any]:
         """Everything that was asked, by request name."""
         outputs: dict[str, Any] = {}

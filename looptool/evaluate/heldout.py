@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from looptool.config import EvaluateConfig
-from looptool.engines import Engine
+from looptool.engines import Engine, Limits
 from looptool.engines.grading import build_prompt, grade
 from looptool.records import ProbeResult, Sample, Score, Split
 
@@ -43,9 +43,7 @@ def evaluate_heldout(
     started = time.monotonic()
     generations = engine.generate(
         [build_prompt(sample) for sample in samples],
-        max_new_tokens=config.max_new_tokens,
-        max_prompt_tokens=config.max_prompt_tokens,
-        batch_size=config.batch_size,
+        Limits(config.max_new_tokens, config.max_prompt_tokens, config.batch_size),
         on_progress=on_progress,
     )
     results = [grade(s, g) for s, g in zip(samples, generations, strict=True)]

@@ -1,17 +1,22 @@
-"""Decisions that the committed policy is asked for, and what transformers answers to them."""
+"""Decisions that the committed policy is asked for, what transformers answers, and a vLLM server."""
 
+import contextlib
 import itertools
+import os
+import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-from looptool.engines import Engine, EngineOptions, Generation, open_engine
+from looptool.engines import Engine, EngineOptions, Generation, Limits, open_engine
 from looptool.engines.grading import build_prompt, grade, render_label
 from looptool.engines.interpreter import find_python
-from looptool.errors import ConfigError
 from looptool.records import (
     Kind,
     Label,
@@ -25,6 +30,17 @@ from looptool.records import (
 )
 
 BASE = Path(__file__).parents[2] / "models" / "nano-base"
+SERVER_FLAGS = (
+    "--host",
+    "127.0.0.1",
+    "--dtype",
+    "float32",
+    "--max-model-len",
+    "8192",
+    "--enforce-eager",
+    "--structured-outputs-config",
+    '{"backend": "xgrammar", "disable_any_whitespace": true}',
+)
 NEW_TOKENS = 48
 PROMPT_TOKENS = 380
 
@@ -61,11 +77,76 @@ ASKED: tuple[tuple[str, str, Callable[[str, int], dict[str, Any]]], ...] = (
 
 @pytest.fixture(scope="session")
 def engines_python() -> Path:
-    """The interpreter that has vLLM and Ray."""
+    """The interpreter that has vLLM and Ray; `make engines` makes it."""
+    return find_python("vllm")
+
+
+class VllmServer:
+    """`vllm serve` of the committed policy, with the flags of docs/teacher.md, on one port."""
+
+    def __init__(self, python: Path, log: Path) -> None:
+        self._python = python
+        self._log = log
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port: int = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def start(self) -> None:
+        """Returns at once; see `wait`."""
+        environment = {
+            **os.environ,
+            "PATH": f"{self._python.parent}{os.pathsep}{os.environ['PATH']}",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "OMP_NUM_THREADS": "2",
+        }
+        command = [self._python.parent / "vllm", "serve", BASE, "--port", str(self._port)]
+        with self._log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [*command, *SERVER_FLAGS],
+                stdout=file,
+                stderr=file,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        assert self._process is not None
+        deadline = time.monotonic() + 400
+        while True:
+            assert self._process.poll() is None, self._log.read_text()[-3000:]
+            assert time.monotonic() < deadline, self._log.read_text()[-3000:]
+            with contextlib.suppress(httpx2.HTTPError):
+                if httpx2.get(f"{self.url[:-3]}/health", timeout=2).status_code == 200:
+                    return
+            time.sleep(0.5)
+
+    def kill(self) -> None:
+        """As when memory is out: server and engine at once."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture(scope="session")
+def server(engines_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
+    found = VllmServer(engines_python, tmp_path_factory.mktemp("server") / "log")
+    found.start()
     try:
-        return find_python("vllm")
-    except ConfigError as exc:
-        pytest.skip(str(exc))
+        found.wait()
+        yield found
+    finally:
+        found.kill()
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +170,13 @@ def samples() -> list[Sample]:
     return found
 
 
-def answer(engine: Engine, samples: list[Sample], **options: Any) -> list[Generation]:
+def answer(
+    engine: Engine, samples: list[Sample], batch_size: int = 64, **options: Any
+) -> list[Generation]:
     """Greedy answers with label probabilities."""
     return engine.generate(
         [build_prompt(s) for s in samples],
-        max_new_tokens=NEW_TOKENS,
-        max_prompt_tokens=PROMPT_TOKENS,
+        Limits(NEW_TOKENS, PROMPT_TOKENS, batch_size),
         label_texts=[render_label(s) for s in samples],
         **options,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from looptool.engines import EngineOptions, Prompt, open_engine
+from looptool.engines import EngineOptions, Limits, Prompt, open_engine
 from looptool.engines.client import ChildEngine, borrow_engine, close_engines
 from looptool.errors import ConfigError, EngineError
 
@@ -41,7 +41,7 @@ def test_borrowers_share_one_process_until_it_is_closed_or_dies(tiny_model: Path
     def borrow() -> tuple[int, list[str]]:
         with borrow_engine("transformers", tiny_model, EngineOptions(threads=1)) as engine:
             assert isinstance(engine, ChildEngine)
-            found = engine.generate(PROMPTS, max_new_tokens=4, max_prompt_tokens=64)
+            found = engine.generate(PROMPTS, Limits(4, 64))
             return engine.pid, [g.text for g in found]
 
     first, again = borrow(), borrow()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from looptool.engines import Prompt
+from looptool.engines import Limits, Prompt
 
 pytestmark = pytest.mark.engines
 
@@ -64,7 +64,7 @@ def test_batched_greedy_text_is_that_of_plain_generation_one_by_one(
     engine: Any, plain: tuple[Any, Any]
 ) -> None:
     model, tokenizer = plain
-    found = engine.generate(PROMPTS, max_new_tokens=40, max_prompt_tokens=512, batch_size=3)
+    found = engine.generate(PROMPTS, Limits(40, 512, 3))
     for prompt, generation in zip(PROMPTS, found, strict=True):
         ids = _prompt_ids(tokenizer, prompt)
         whole = model.generate(ids, do_sample=False, max_new_tokens=40)[0, ids.size(1) :].tolist()
@@ -81,9 +81,7 @@ def test_log_probabilities_are_those_of_a_hand_computation(
     model, tokenizer = plain
     label = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'
     labels = [None, label, "No tool fits.", label, None]
-    found = engine.generate(
-        PROMPTS, max_new_tokens=9, max_prompt_tokens=512, batch_size=3, label_texts=labels
-    )
+    found = engine.generate(PROMPTS, Limits(9, 512, 3), label_texts=labels)
     for prompt, generation, text in zip(PROMPTS, found, labels, strict=True):
         ids = _prompt_ids(tokenizer, prompt)
         own = torch.cat([ids, torch.tensor([generation.token_ids])], dim=1)
@@ -105,14 +103,14 @@ def test_a_prompt_that_does_not_fit_is_a_record_and_the_others_are_answered(
 ) -> None:
     lengths = [_prompt_ids(plain[1], prompt).size(1) for prompt in PROMPTS]
     limit = sorted(lengths)[2]
-    found = engine.generate(PROMPTS, max_new_tokens=4, max_prompt_tokens=limit, batch_size=3)
+    found = engine.generate(PROMPTS, Limits(4, limit, 3))
     assert [g.failure == "prompt_too_long" for g in found] == [n > limit for n in lengths]
     assert [g.prompt_tokens for g in found] == lengths
     assert [bool(g.token_ids) for g in found] == [n <= limit for n in lengths]
 
 
 def test_an_answer_at_the_token_limit_is_marked_truncated(engine: Any) -> None:
-    found = engine.generate(PROMPTS[:1], max_new_tokens=1, max_prompt_tokens=512)[0]
+    found = engine.generate(PROMPTS[:1], Limits(1, 512))[0]
     assert found.truncated
     assert len(found.token_ids) == 1
 
@@ -121,9 +119,7 @@ def test_progress_counts_every_prompt(engine: Any) -> None:
     seen: list[tuple[int, int]] = []
     engine.generate(
         PROMPTS,
-        max_new_tokens=2,
-        max_prompt_tokens=512,
-        batch_size=2,
+        Limits(2, 512, 2),
         on_progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(2, 5), (4, 5), (5, 5)]

@@ -12,7 +12,7 @@ import pytest
 
 from looptool.artifacts import ArtifactWriter, Store
 from looptool.config import ProbeConfig
-from looptool.engines import EngineOptions, Generation, client
+from looptool.engines import EngineOptions, Generation, Limits, client
 from looptool.engines.client import ChildEngine, borrow_engine, close_engines
 from looptool.engines.grading import build_prompt, grade
 from looptool.errors import EngineError
@@ -63,9 +63,7 @@ def test_the_engine_says_what_it_is(engine: ChildEngine) -> None:
 def test_an_answer_at_the_token_limit_is_truncated(
     engine: ChildEngine, samples: list[Sample]
 ) -> None:
-    found = engine.generate(
-        [build_prompt(s) for s in samples[:3]], max_new_tokens=2, max_prompt_tokens=900
-    )
+    found = engine.generate([build_prompt(s) for s in samples[:3]], Limits(2, 900))
     assert [g.truncated for g in found] == [True] * 3
     assert [len(g.token_ids) for g in found] == [2] * 3
     assert [g.label_logprobs for g in found] == [None] * 3
