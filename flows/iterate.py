@@ -59,7 +59,8 @@ def run_round(
     trained = run_stage(train, scope=scope, dataset=dataset, base=base)
     policy = trained_policy(trained)
     scores = run_stage(evaluate, scope=scope, policy=policy, pool=pool)
-    probes = run_stage(probe, scope=scope, policy=policy, dataset=dataset, trained=trained)
+    history = [*(record.dataset for record in before), dataset]
+    probes = run_stage(probe, scope=scope, policy=policy, history=history, trained=trained)
     verdicts = run_stage(judge, scope=scope, dataset=dataset, probes=probes)
     grown = run_stage(expand, scope=scope, dataset=dataset, verdicts=verdicts)
     checked = run_stage(validate, scope=scope, candidates=grown)
@@ -67,7 +68,7 @@ def run_round(
         merge,
         scope=scope,
         pool=pool,
-        history=[*(record.dataset for record in before), dataset],
+        history=history,
         probes=probes,
         verdicts=verdicts,
         expansions=checked,

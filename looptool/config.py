@@ -413,6 +413,8 @@ class ProbeConfig(Section):
     """Also compute the perplexity of the label."""
     shard_size: int = Field(512, ge=1)
     """Rows per part; a part is committed when whole."""
+    reprobe_samples: int = Field(256, ge=0)
+    """At most so many samples that were mastered and dropped in earlier rounds are probed again."""
     replicas: int = Field(1, ge=1)
     """vLLM engines side by side, as Ray actors; evaluation uses the same ones."""
     tensor_parallel: int = Field(1, ge=1)

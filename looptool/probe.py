@@ -2,9 +2,11 @@
 
 Greedy answer, exact match by the one matching rule, perplexity of the model's own output, of its
 calls alone and of the label. Unlike the paper, the pass rate of the training rollouts is joined in,
-and what could not be probed is a typed failure, never a mismatch.
+what could not be probed is a typed failure, never a mismatch, and a sample of what was mastered and
+dropped in earlier rounds is probed again, so that forgetting is seen.
 """
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,11 +15,21 @@ from dataclasses import dataclass
 
 from looptool.artifacts import ArtifactWriter, shards
 from looptool.config import ProbeConfig
-from looptool.engines import Engine
+from looptool.engines import Engine, Limits
 from looptool.engines.grading import build_prompt, grade, render_label
-from looptool.records import ProbeResult, RolloutStat, Sample
+from looptool.records import ProbeResult, RolloutStat, Sample, canonical_json
+from looptool.schema import MASTERED, Fate
 
-__all__ = ["ProbeReport", "grade", "probe_parts", "probe_samples", "summarise_probes"]
+__all__ = [
+    "ProbeReport",
+    "ReprobeReport",
+    "draw_retired",
+    "grade",
+    "probe_parts",
+    "probe_samples",
+    "reprobe",
+    "summarise_probes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +61,7 @@ def probe_samples(
     started = time.monotonic()
     generations = engine.generate(
         [build_prompt(sample) for sample in samples],
-        max_new_tokens=config.max_new_tokens,
-        max_prompt_tokens=config.max_prompt_tokens,
-        batch_size=config.batch_size,
+        Limits(config.max_new_tokens, config.max_prompt_tokens, config.batch_size),
         label_texts=[render_label(s) for s in samples] if config.label_ppl else None,
         on_progress=on_progress,
     )
@@ -89,6 +99,61 @@ def probe_parts(
             writer.write("probes", "probes", found, number)
         results += found
     return results, summarise_probes(results, time.monotonic() - began, fresh)
+
+
+def draw_retired(
+    datasets: Sequence[Sequence[Sample]],
+    fates: Sequence[Sequence[Fate]],
+    count: int,
+    *,
+    random_seed: int,
+    iteration: int,
+) -> list[Sample]:
+    """At most `count` samples that an earlier round mastered and dropped, drawn anew each round.
+
+    `datasets` are D_1 … D_j of iteration j, `fates[k]` says what became of `datasets[k]` when the one
+    after it was made. The order of rows plays no part.
+    """
+    gone: dict[str, Sample] = {}
+    for dataset, told in zip(datasets[:-1], fates, strict=True):
+        mastered = {f.sample_id for f in told if f.fate == "dropped" and f.reason in MASTERED}
+        gone |= {sample.sample_id: sample for sample in dataset if sample.sample_id in mastered}
+    now = {sample.sample_id for sample in datasets[-1]}
+
+    def key(sample: Sample) -> str:
+        parts = [random_seed, "reprobe", iteration, sample.sample_id]
+        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+    return sorted((s for s in gone.values() if s.sample_id not in now), key=key)[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class ReprobeReport:
+    """What M_j still can of what was mastered and dropped before."""
+
+    asked: int
+    """Retired samples that were probed again, failures left out."""
+    forgotten: int
+    """Those of them that no longer match their label."""
+
+
+def reprobe(
+    retired: Sequence[Sample],
+    config: ProbeConfig,
+    writer: ArtifactWriter,
+    open_engine: Callable[[], AbstractContextManager[Engine]],
+) -> tuple[list[ProbeResult], ReprobeReport]:
+    """Probe retired samples into table `reprobes`; what an earlier run finished is kept."""
+    found = writer.load_part("reprobes", "probes", 0, ProbeResult)
+    if found is None:
+        found = []
+        if retired:
+            plain = config.model_copy(update={"label_ppl": False})
+            with open_engine() as engine:
+                found, _ = probe_samples(retired, plain, engine)
+        writer.write("reprobes", "probes", found)
+    asked = [result for result in found if not result.failure]
+    return found, ReprobeReport(len(asked), sum(not result.matched for result in asked))
 
 
 def summarise_probes(

@@ -48,6 +48,10 @@ class Fate(Record):
     reason: str
 
 
+MASTERED = ("low_ppl", "always_solved")
+"""Reasons for which a sample is dropped that the policy answers as its label says."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """The Parquet form of one record type."""

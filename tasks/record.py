@@ -126,6 +126,8 @@ def summarise(
     table["mismatches"] = str(stats["probe"].get("mismatched", 0))
     table |= {f"  {name}": str(verdicts[name]) for name in VERDICTS}
     table["labels changed"] = str(changed)
+    memory = stats["probe"]["reprobes"]
+    table["forgotten, of retired"] = f"{memory['forgotten']} of {memory['asked']}"
     for name, stat in stats.items():
         if "per_second" in stat:
             table[f"{name}, samples/s"] = f"{stat['per_second']:.1f}"
@@ -135,6 +137,8 @@ def summarise(
         "accuracy_before": start,
         "verdicts": dict(verdicts),
         "labels_changed": changed,
+        "reprobed": memory["asked"],
+        "forgotten": memory["forgotten"],
     }
 
 

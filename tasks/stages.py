@@ -29,7 +29,7 @@ STAGES: dict[str, StageSpec] = {
     "dataset": StageSpec(("random_seed", "merge"), "looptool.merge"),
     "train": StageSpec(("random_seed", "train"), "looptool.train"),
     "evaluate": StageSpec(("evaluate", "policy.engine", "policy.dtype"), "looptool.evaluate"),
-    "probe": StageSpec(("probe", "policy.engine", "policy.dtype"), "looptool.probe"),
+    "probe": StageSpec(("random_seed", "probe", "policy.engine", "policy.dtype"), "looptool.probe"),
     "judge": StageSpec(("random_seed", "judge", "teacher"), "looptool.judge", ("judge_compare",)),
     "expand": StageSpec(
         ("random_seed", "expand", "teacher", "seed.personas", "seed.styles", "seed.people"),

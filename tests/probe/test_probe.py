@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from looptool.config import ProbeConfig
-from looptool.engines import EngineInfo, Generation, Prompt
+from looptool.engines import EngineInfo, Generation, Limits, Prompt
 from looptool.probe import probe_samples
 from looptool.records import (
     Kind,
@@ -27,7 +27,7 @@ class Parrot:
         self.labels: list[str | None] | None = None
 
     def generate(
-        self, prompts: Sequence[Prompt], *, label_texts: Any = None, **_options: Any
+        self, prompts: Sequence[Prompt], limits: Limits, *, label_texts: Any = None, **_more: Any
     ) -> list[Generation]:
         self.labels = label_texts
         return [self._answer(p.messages[-1]["content"]) for p in prompts]
