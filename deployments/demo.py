@@ -100,7 +100,8 @@ def launch(port: int, campaign: str, profile: str, overrides: dict[str, Any]) ->
         "overrides": json.dumps(overrides),
     }
     arguments = [part for name, value in parameters.items() for part in ("-p", f"{name}={value}")]
-    stack.run_prefect(port, "deployment", "run", "looptool/iterate", *arguments, "--tag", tag)
+    command = ("deployment", "run", "looptool/iterate", *arguments, "--tag", tag)
+    stack.run_module(port, "prefect", *command)
     body = {"flow_runs": {"tags": {"all_": [tag]}}}
     with connect(port) as client:
         found = post(client, "/flow_runs/filter", body)

@@ -153,10 +153,10 @@ def wait_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
     )
 
 
-def run_prefect(port: int, *arguments: str) -> str:
-    """Run a Prefect command to its end; StackError with its output if it fails."""
+def run_module(port: int, module: str, *arguments: str) -> str:
+    """Run a Python module against the server to its end; StackError with its output if it fails."""
     done = subprocess.run(
-        [*PREFECT, *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=HOME,
         env=environment(port),
         capture_output=True,
@@ -165,17 +165,9 @@ def run_prefect(port: int, *arguments: str) -> str:
         timeout=START_TIMEOUT_S,
     )
     if done.returncode != 0:
-        raise StackError(f"prefect {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        command = " ".join([module, *arguments])
+        raise StackError(f"{command} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
-
-
-def create_pool(port: int) -> None:
-    """Create the process work pool; one that exists is left as it is."""
-    body = {"name": POOL, "type": "process"}
-    with connect(port) as client:
-        answer = client.post("/work_pools/", json=body)
-    if answer.status_code not in (201, 409):
-        raise StackError(f"work pool {POOL} could not be created: HTTP {answer.status_code}")
 
 
 def start(wanted_port: int, say: Callable[[str], None] = print) -> int:
@@ -191,14 +183,10 @@ def start(wanted_port: int, say: Callable[[str], None] = print) -> int:
     say("starting the Prefect server …")
     command = (*PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(port))
     wait_healthy(port, spawn("server", command, port))
-    create_pool(port)
-    say("starting a worker and applying prefect.yaml …")
-    spawn(
-        "worker",
-        (*PREFECT, "worker", "start", "--pool", POOL, "--name", "looptool"),
-        port,
-    )
-    run_prefect(port, "--no-prompt", "deploy", "--all")
+    say("starting a worker, setting up and applying prefect.yaml …")
+    worker = ("worker", "start", "--pool", POOL, "--type", "process", "--name", "looptool")
+    spawn("worker", (*PREFECT, *worker), port)
+    run_module(port, "deployments.setup")
     release_stale_runs(port)
     return port
 

@@ -11,8 +11,8 @@ from prefect import flow
 
 from flows.parameters import AcceptChange, CampaignName, IterationNumber, Overrides, ProfileName
 from flows.seed import seed_pool
-from looptool.artifacts import ArtifactRef, CheckpointRef
-from looptool.campaign import IterationRecord
+from looptool.artifacts import ArtifactRef
+from looptool.campaign import IterationRecord, Standing
 from tasks.evaluate import evaluate
 from tasks.expand import expand
 from tasks.judge import judge
@@ -39,12 +39,14 @@ def looptool(
     start = scope.model_copy(update={"iteration": 0})
 
     pool = seed_pool(start)
-    base = base_policy(scope, before)
-    base_scores = run_stage(evaluate, scope=start, policy=base, pool=pool) if not before else None
-    dataset = (
-        before[-1].next_dataset if before else run_stage(first_dataset, scope=start, pool=pool)
-    )
-    return run_round(scope, before, pool, dataset, base, base_scores)
+    if before:
+        best, dataset = before[-1].best, before[-1].next_dataset
+    else:
+        base = base_policy(scope)
+        scores = run_stage(evaluate, scope=start, policy=base, pool=pool)
+        best = Standing(iteration=0, checkpoint=base, scores=scores)
+        dataset = run_stage(first_dataset, scope=start, pool=pool)
+    return run_round(scope, before, pool, dataset, best)
 
 
 def run_round(
@@ -52,11 +54,10 @@ def run_round(
     before: list[IterationRecord],
     pool: ArtifactRef,
     dataset: ArtifactRef,
-    base: CheckpointRef,
-    base_scores: ArtifactRef | None,
+    best: Standing,
 ) -> IterationRecord:
-    """From D_j and M_{j-1} to M_j and D_{j+1}."""
-    trained = run_stage(train, scope=scope, dataset=dataset, base=base)
+    """From D_j and the best policy so far (the paper's M_{j-1}) to M_j and D_{j+1}."""
+    trained = run_stage(train, scope=scope, dataset=dataset, base=best.checkpoint)
     policy = trained_policy(trained)
     scores = run_stage(evaluate, scope=scope, policy=policy, pool=pool)
     history = [*(record.dataset for record in before), dataset]
@@ -77,9 +78,10 @@ def run_round(
         scope,
         before,
         dataset=dataset,
+        pool=pool,
         policy=policy,
         scores=scores,
-        base_scores=base_scores,
+        start=best,
         merged=merged,
         stages={
             "train": trained,

@@ -21,7 +21,7 @@ from looptool.artifacts import (
 )
 from looptool.config import LoopConfig
 from looptool.errors import ArtifactCorrupt, CampaignError, shorten
-from looptool.records import JsonObject, Record
+from looptool.records import JsonObject, Promotion, Record
 
 R = TypeVar("R", bound=Record)
 
@@ -61,12 +61,24 @@ OPERATIONAL = {
 """Settings that change how a campaign runs but not what it computes: free to change at any time."""
 
 
+class Standing(Record):
+    """A policy with its held-out answers."""
+
+    iteration: int
+    """That trained it; 0 is the base model."""
+    checkpoint: CheckpointRef
+    scores: ArtifactRef
+    """Tables `scores` and `probes`."""
+
+
 class IterationRecord(Record):
     """What one iteration ended with: the state that the next one starts from."""
 
     iteration: int
     previous: str
     """`state` of the iteration before; empty for the first."""
+    start: Standing
+    """The policy that was trained on: the best one before M_j, at first the base model."""
     dataset: ArtifactRef
     """D_j, table `samples`."""
     checkpoint: CheckpointRef
@@ -75,6 +87,10 @@ class IterationRecord(Record):
     """D_{j+1}, table `samples`."""
     scores: ArtifactRef
     """Held-out accuracy of M_j."""
+    promotion: Promotion
+    """Whether M_j is good enough to go on from."""
+    best: Standing
+    """The policy that the next iteration starts from: M_j if it was promoted."""
     finished_at: str
     summary: JsonObject
     """The figures of the report's table."""
@@ -82,7 +98,7 @@ class IterationRecord(Record):
     @property
     def state(self) -> str:
         """Digest of what the next iteration builds on."""
-        return artifact_key("state", self.next_dataset.digest, self.checkpoint.digest)
+        return artifact_key("state", self.next_dataset.digest, self.best.checkpoint.digest)
 
 
 def computed_settings(config: LoopConfig) -> JsonObject:
@@ -153,6 +169,13 @@ class Campaign:
                 "accept_config_change=true to re-run the changed stages and those after them"
             )
         self.store.put(path, body)
+
+    def settings(self) -> JsonObject:
+        """The settings that decide the results, by dotted key; CampaignError if there is no campaign."""
+        path = self.store.path("campaigns", self.name, "campaign.json")
+        if self.store.get(path) is None:
+            raise CampaignError(f"no campaign {self.name} below {self.store.root}")
+        return self._read(path, CampaignFile).settings
 
     def record(self, iteration: int) -> IterationRecord | None:
         """The record of an iteration, or None; it may no longer continue the one before."""

@@ -487,6 +487,17 @@ class EvaluateConfig(Section):
     max_prompt_tokens: int = Field(8192, ge=16)
 
 
+class GateConfig(Section):
+    """When M_j becomes the policy that the next round starts from."""
+
+    enabled: bool = True
+    """Off: every M_j does, as in the paper; what fell is still recorded."""
+    slices: tuple[str, ...] = ("all", "relevance", "irrelevance")
+    """Slices of the held-out set that may not fall."""
+    significance: float = Field(0.025, gt=0, lt=0.5)
+    """A fall counts if an equally good policy would lose so many samples with less probability."""
+
+
 class StopConfig(Section):
     """When a campaign of several iterations ends early."""
 
@@ -519,6 +530,7 @@ class LoopConfig(Section):
     judge: JudgeConfig = JudgeConfig()
     expand: ExpandConfig = ExpandConfig()
     merge: MergeConfig = MergeConfig()
+    gate: GateConfig = GateConfig()
     stop: StopConfig = StopConfig()
 
     model_config = ConfigDict(

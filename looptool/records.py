@@ -446,6 +446,35 @@ class Score(Record):
     high: float
 
 
+class SliceChange(Record):
+    """How one slice of the held-out set changed between two policies that answered the same samples."""
+
+    slice: str
+    n: int
+    lost: int
+    """Samples that only the earlier policy answered right."""
+    won: int
+    """Samples that only the later one answered right."""
+    p_fall: float
+    """Probability that an equally good policy loses at least so many of those that differ."""
+
+    @property
+    def points(self) -> float:
+        """Change of the accuracy, percentage points."""
+        return 100 * (self.won - self.lost) / max(1, self.n)
+
+
+class Promotion(Record):
+    """Whether a policy became the one that the next round starts from."""
+
+    promoted: bool
+    against: int
+    """Iteration of the best policy before it; 0 is the base model."""
+    changes: tuple[SliceChange, ...]
+    reason: str
+    """Which slices fell significantly; empty if none."""
+
+
 def as_mapping(value: object) -> Mapping[str, Any]:
     """The value as a JSON object, or an empty one: for reading untrusted replies."""
     return value if isinstance(value, Mapping) else {}

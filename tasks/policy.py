@@ -4,7 +4,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from looptool.artifacts import ArtifactRef, CheckpointRef, folder_digest
-from looptool.campaign import IterationRecord
 from looptool.config import LoopConfig
 from looptool.engines import Engine, EngineOptions, check_model_folder
 from looptool.engines.client import borrow_engine
@@ -14,10 +13,8 @@ CHECKPOINT = "checkpoint"
 """File group of a training artifact that holds M_j."""
 
 
-def base_policy(scope: Scope, before: list[IterationRecord]) -> CheckpointRef:
-    """M_{j-1}: what the last iteration ended with, or the base model."""
-    if before:
-        return before[-1].checkpoint
+def base_policy(scope: Scope) -> CheckpointRef:
+    """M_0, the base model of the profile."""
     folder = check_model_folder(scope.config.policy.base)
     return CheckpointRef(uri=folder.as_uri(), digest=folder_digest(folder))
 

@@ -9,11 +9,23 @@ from typing import Any, get_args
 from prefect.artifacts import create_markdown_artifact
 
 from looptool.artifacts import ArtifactRef, CheckpointRef, Store
-from looptool.campaign import Campaign, IterationRecord
+from looptool.campaign import Campaign, IterationRecord, Standing
 from looptool.config import LoopConfig, StopConfig
 from looptool.errors import CampaignError, ConfigError
-from looptool.records import JsonObject, Judgement, Origin, Score, Verdict4
+from looptool.evaluate import decide_promotion
+from looptool.records import (
+    JsonObject,
+    Judgement,
+    Origin,
+    ProbeResult,
+    Promotion,
+    Sample,
+    Score,
+    Split,
+    Verdict4,
+)
 from looptool.seed import collect_tools
+from tasks.events import emit
 from tasks.profiles import resolve_profile
 from tasks.progress import logger
 from tasks.scope import Scope
@@ -72,33 +84,74 @@ def conclude(
     before: list[IterationRecord],
     *,
     dataset: ArtifactRef,
+    pool: ArtifactRef,
     policy: CheckpointRef,
     scores: ArtifactRef,
-    base_scores: ArtifactRef | None,
+    start: Standing,
     merged: ArtifactRef,
     stages: Mapping[str, ArtifactRef],
 ) -> IterationRecord:
-    """Store the iteration's record: from here on it is complete."""
+    """Store the iteration's record: from here on it is complete.
+
+    `start` is the policy that the iteration started from, the best so far.
+    """
     store = scope.store()
-    earlier = before[-1].scores if before else base_scores
+    promotion = compare_policies(scope, pool, start, scores)
+    trained = Standing(iteration=scope.iteration, checkpoint=policy, scores=scores)
     record = IterationRecord(
         iteration=scope.iteration,
         previous=before[-1].state if before else "",
+        start=start,
         dataset=dataset,
         checkpoint=policy,
         next_dataset=merged,
         scores=scores,
+        promotion=promotion,
+        best=trained if promotion.promoted else start,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        summary=summarise(store, dataset, scores, earlier, stages),
+        summary=summarise(store, dataset, scores, start.scores, stages, promotion),
     )
     Campaign(store, scope.campaign).finish(record)
+    announce(scope, record)
     return record
 
 
-def accuracies(store: Store, ref: ArtifactRef | None) -> dict[str, float]:
+def compare_policies(
+    scope: Scope, pool: ArtifactRef, start: Standing, scores: ArtifactRef
+) -> Promotion:
+    """Whether the policy with these scores replaces the best one; what fell is a warning in the log."""
+    store = scope.store()
+    promotion = decide_promotion(
+        [s for s in store.read(pool, "samples", Sample) if s.split is not Split.TRAIN],
+        store.read(start.scores, "probes", ProbeResult),
+        store.read(scores, "probes", ProbeResult),
+        scope.config.gate,
+        against=start.iteration,
+    )
+    if promotion.reason:
+        fate = (
+            "it stays" if promotion.promoted else f"the next round starts from M_{start.iteration}"
+        )
+        logger().warning("M_%d: %s; %s", scope.iteration, promotion.reason, fate)
+    return promotion
+
+
+def announce(scope: Scope, record: IterationRecord) -> None:
+    """Tell Prefect's automations what the iteration brought."""
+    payload = {
+        "iteration": record.iteration,
+        "accuracy": record.summary["accuracy"],
+        "promoted": record.promotion.promoted,
+        "reason": record.promotion.reason,
+        "labels_changed": record.summary["labels_changed"],
+    }
+    emit("iteration.completed", scope, payload)
+    if record.promotion.reason:
+        emit("accuracy.dropped", scope, payload)
+
+
+def accuracies(store: Store, ref: ArtifactRef) -> dict[str, float]:
     """Held-out accuracy by slice."""
-    if ref is None:
-        return {}
     return {score.slice: score.accuracy for score in store.read(ref, "scores", Score)}
 
 
@@ -106,8 +159,9 @@ def summarise(
     store: Store,
     dataset: ArtifactRef,
     scores: ArtifactRef,
-    earlier: ArtifactRef | None,
+    earlier: ArtifactRef,
     stages: Mapping[str, ArtifactRef],
+    promotion: Promotion,
 ) -> JsonObject:
     """The figures of one iteration: `table` for people, `accuracy` by slice for programs."""
     after, start = accuracies(store, scores), accuracies(store, earlier)
@@ -120,6 +174,7 @@ def summarise(
         if name in after:
             moved = f"{100 * start[name]:.1f} -> " if name in start else ""
             table[f"held-out, {name} (%)"] = f"{moved}{100 * after[name]:.1f}"
+    table["promoted"] = "yes" if promotion.promoted else f"no: M_{promotion.against} stays the best"
     origins = store.manifest_of(dataset).stats.get("by_origin", {})
     table["dataset size"] = str(dataset.rows.get("samples", 0))
     table |= {f"  {name}": str(origins.get(name, 0)) for name in Origin}

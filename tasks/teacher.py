@@ -7,7 +7,9 @@ from uuid import uuid4
 
 from looptool.campaign import Campaign
 from looptool.chat import AsgiTransport, Teacher
+from looptool.errors import BudgetExceeded
 from looptool.simulator import create_app
+from tasks.events import emit
 from tasks.scope import Scope
 
 NOTED_EVERY_S = 20.0
@@ -27,7 +29,7 @@ async def open_teacher(scope: Scope) -> AsyncIterator[Teacher]:
     transport = None
     if config.base_url == "simulator":
         transport = AsgiTransport(create_app(config.simulator))
-    async with Teacher(config, transport, spent_usd=spent) as teacher:
+    async with Teacher(config, transport, spent_usd=spent) as teacher, _tell_of_budget(scope):
         if not config.price_in and not config.price_out:
             yield teacher
             return
@@ -39,6 +41,15 @@ async def open_teacher(scope: Scope) -> AsyncIterator[Teacher]:
             noting.cancel()
             if teacher.total().requests:
                 campaign.record_spending(session, teacher.usage_report())
+
+
+@contextlib.asynccontextmanager
+async def _tell_of_budget(scope: Scope) -> AsyncIterator[None]:
+    try:
+        yield
+    except BudgetExceeded as exc:
+        emit("budget.exceeded", scope, {"iteration": scope.iteration, "reason": str(exc)})
+        raise
 
 
 async def _note_spending(campaign: Campaign, session: str, teacher: Teacher) -> None:

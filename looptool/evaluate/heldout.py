@@ -67,16 +67,25 @@ def score_heldout(
     `kind:<kind>`; and the same under `seen` and `unseen`, as `seen`, `seen/calls`,
     `seen/kind:single` …
     """
-    counts: dict[str, tuple[int, int]] = {}
+    answers = answers_by_slice(samples, results)
+    return [
+        _score(iteration, name, len(answers[name]), sum(answers[name].values()))
+        for name in sorted(answers, key=_slice_order)
+    ]
+
+
+def answers_by_slice(
+    samples: Sequence[Sample], results: Sequence[ProbeResult]
+) -> dict[str, dict[str, bool]]:
+    """For each slice, whether each of its samples was answered right; failed requests are left out."""
+    found: dict[str, dict[str, bool]] = {}
     by_id = {result.sample_id: result for result in results}
     for sample in samples:
         result = by_id[sample.sample_id]
-        if result.failure:
-            continue
-        for name, correct in _slices(sample, result):
-            n, right = counts.get(name, (0, 0))
-            counts[name] = (n + 1, right + correct)
-    return [_score(iteration, name, *counts[name]) for name in sorted(counts, key=_slice_order)]
+        if not result.failure:
+            for name, correct in _slices(sample, result):
+                found.setdefault(name, {})[sample.sample_id] = correct
+    return found
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:

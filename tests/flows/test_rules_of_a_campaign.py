@@ -6,22 +6,27 @@ import pytest
 
 from deployments.demo import read_override
 from looptool.artifacts import ArtifactRef, CheckpointRef
-from looptool.campaign import IterationRecord
+from looptool.campaign import IterationRecord, Standing
 from looptool.config import StopConfig, parse_config
 from looptool.errors import ConfigError, DataError
+from looptool.records import Promotion
 from tasks.record import check_inputs, should_stop
 
 
 def records(*accuracies: float) -> list[IterationRecord]:
     ref = ArtifactRef(stage="s", uri="u", key="k", digest="d", rows={})
+    policy = CheckpointRef(uri="u", digest="d")
     return [
         IterationRecord(
             iteration=number,
             previous="",
+            start=Standing(iteration=number - 1, checkpoint=policy, scores=ref),
             dataset=ref,
-            checkpoint=CheckpointRef(uri="u", digest="d"),
+            checkpoint=policy,
             next_dataset=ref,
             scores=ref,
+            promotion=Promotion(promoted=True, against=number - 1, changes=(), reason=""),
+            best=Standing(iteration=number, checkpoint=policy, scores=ref),
             finished_at="2026-01-01T00:00:00+00:00",
             summary={"accuracy": {"all": accuracy}},
         )

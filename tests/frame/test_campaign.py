@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from looptool.artifacts import ArtifactRef, CheckpointRef, Store
-from looptool.campaign import Campaign, IterationRecord
+from looptool.campaign import Campaign, IterationRecord, Standing
 from looptool.config import parse_config
 from looptool.errors import CampaignError, ConfigError
+from looptool.records import Promotion
 
 
 def ref(digest: str) -> ArtifactRef:
@@ -15,13 +16,17 @@ def ref(digest: str) -> ArtifactRef:
 
 
 def record(iteration: int, previous: str, digest: str) -> IterationRecord:
+    policy = CheckpointRef(uri="u", digest="c")
     return IterationRecord(
         iteration=iteration,
         previous=previous,
+        start=Standing(iteration=iteration - 1, checkpoint=policy, scores=ref("s")),
         dataset=ref("d"),
-        checkpoint=CheckpointRef(uri="u", digest="c"),
+        checkpoint=policy,
         next_dataset=ref(digest),
         scores=ref("s"),
+        promotion=Promotion(promoted=True, against=iteration - 1, changes=(), reason=""),
+        best=Standing(iteration=iteration, checkpoint=policy, scores=ref("s")),
         finished_at="2026-01-01T00:00:00+00:00",
         summary={},
     )
