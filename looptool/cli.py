@@ -201,6 +201,49 @@ def status(
     out.print(show_iterations(records))
 
 
+@app.command()
+def publish(
+    campaign: Annotated[str, typer.Argument(help="Name of the campaign.")],
+    output: Annotated[Path, typer.Option("-o", help="A new or empty folder.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=1, help="Iteration; the best policy's by default.")
+    ] = None,
+    root: Annotated[str, typer.Option(help="Root of the store.")] = "lake",
+    model_repo: Annotated[
+        str, typer.Option(help="Upload the model to this hub repository; token in HF_TOKEN.")
+    ] = "",
+    dataset_repo: Annotated[
+        str, typer.Option(help="Upload the dataset to this hub repository; token in HF_TOKEN.")
+    ] = "",
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Write the best policy and its data as folders to share, with a model card and a dataset card.
+
+    Formats: Hugging Face for the model; Parquet, TRL, ms-swift and veRL for the data.
+
+    Example: looptool publish demo -o published
+    """
+    from looptool.publish import publish as publish_campaign
+    from looptool.publish import upload
+
+    addresses = {}
+    try:
+        found = publish_campaign(Campaign(Store(root), campaign), output, iteration)
+        if model_repo:
+            addresses["model"] = upload(found.model, model_repo, "model")
+        if dataset_repo:
+            addresses["dataset"] = upload(found.dataset, dataset_repo, "dataset")
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        document = {k: str(v) for k, v in dataclasses.asdict(found).items()}
+        typer.echo(canonical_json(document | {"uploaded": addresses}))
+        return
+    out.print(f"iteration {found.iteration}: {found.model} and {found.dataset}", soft_wrap=True)
+    for kind, address in addresses.items():
+        out.print(f"{kind}: {address}", soft_wrap=True)
+
+
 def show_diagnosis(found: Diagnosis) -> None:
     """Machine, packages and profiles, with a command beside whatever is missing."""
     gpus = ", ".join(found.machine.gpus) or "no GPU"
