@@ -16,6 +16,8 @@ TORCH_INDEX ?=
 
 # vLLM, veRL and Ray for a machine without a GPU live beside the core, in an environment of their own.
 ENGINES := .venv-engines
+# veRL 0.9 runs on Python 3.11 and 3.12.
+ENGINES_PYTHON ?= $(PYTHON)
 ENGINES_STAMP := $(ENGINES)/.installed
 # uv reads none of pip's settings: those of the environment are handed on, when there are any. A CPU
 # build of torch must be found; without PIP_FIND_LINKS that is TORCH_INDEX, or PyTorch's own index.
@@ -45,13 +47,16 @@ $(STAMP): requirements/lock.txt pyproject.toml
 engines: $(ENGINES_STAMP) ## Make the environment of vLLM, veRL and Ray, for a machine without a GPU
 
 $(ENGINES)/bin/uv:
-	test -x $(ENGINES)/bin/python || $(PYTHON) -m venv $(ENGINES)
+	@$(ENGINES_PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in ((3, 11), (3, 12)) and sys.platform == "linux" else "the engines need Linux and Python 3.11 or 3.12, this is Python %d.%d on %s; run: make ENGINES_PYTHON=python3.12 engines" % (*sys.version_info[:2], sys.platform))'
+	test -x $(ENGINES)/bin/python || $(ENGINES_PYTHON) -m venv $(ENGINES)
 	$(ENGINES)/bin/pip install -q --disable-pip-version-check uv
 
 $(ENGINES_STAMP): requirements/engines.txt requirements/engines-never.txt pyproject.toml | $(ENGINES)/bin/uv
 	$(UV_INSTALL) $(UV_SOURCES) --override requirements/engines-never.txt -r requirements/engines.txt
 	$(UV_INSTALL) --offline --no-deps "$$($(ENGINES)/bin/python requirements/vllm_alias.py requirements/engines.txt $(ENGINES)/alias)"
 	$(UV_INSTALL) --offline --no-deps --no-build-isolation -e .
+# Compiled once, or each of a training's dozen processes would compile torch, vLLM and veRL for itself.
+	@$(ENGINES)/bin/python -m compileall -q -j 0 $(ENGINES)/lib >$(ENGINES)/compile.log 2>&1 || true
 	@touch $@
 
 demo: $(STAMP) ## Run two iterations of the loop and show what they brought (PROFILE, CAMPAIGN, ITERATIONS, SET)

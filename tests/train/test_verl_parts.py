@@ -11,7 +11,7 @@ import pytest
 
 from looptool.calls import render_calls
 from looptool.config import TrainConfig
-from looptool.engines.interpreter import engines_pythons, find_python
+from looptool.engines.interpreter import find_python
 from looptool.engines.process import Child, package_path, run_in_child
 from looptool.records import (
     AssistantMessage,
@@ -27,10 +27,7 @@ from looptool.records import (
 )
 from looptool.train.rows import build_row
 
-NEEDS_VERL = pytest.mark.skipif(
-    not any(path.is_file() for path in engines_pythons()), reason="veRL is missing: make engines"
-)
-pytestmark = [pytest.mark.engines, NEEDS_VERL, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(900)]
 
 JOBS = "verl_jobs"
 # Not `tests.train.verl_jobs`: veRL brings a package named tests.

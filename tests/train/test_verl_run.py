@@ -1,11 +1,11 @@
-"""One real GRPO training by veRL, Ray, FSDP and vLLM on a CPU: killed once, cancelled once, then ended.
+"""One real GRPO training by veRL, Ray, FSDP and vLLM on a CPU, with three callers.
 
-The base policy trains on the same few prompts in every step. The first caller, with a Ray cluster of
-its own, is killed by `kill -9`; the second one, on a cluster that lives on, is cancelled; the third
-one ends the training. Each start costs a minute or more, so all tests look at this one story.
+The base policy trains on the same few prompts in every step. The first caller is killed by `kill -9`
+on a cluster that lives on; the second one takes up the job that still runs, and is cancelled; the
+third one, with a cluster of its own, ends the training. Each start costs a minute or more, so all
+tests look at this one story.
 """
 
-import asyncio
 import math
 import os
 import re
@@ -13,45 +13,30 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from looptool.chat import AsgiTransport, Teacher
-from looptool.config import SeedConfig, TeacherConfig, TrainConfig
-from looptool.engines.interpreter import engines_pythons, find_python
+from benchmarks.trainers import PROMPTS, draw_samples, make_config
+from looptool.config import TrainConfig
+from looptool.engines import EngineOptions, Limits, open_engine
+from looptool.engines.grading import build_prompt
+from looptool.engines.interpreter import find_python
 from looptool.engines.process import package_path
-from looptool.records import Sample, Split, StepMetrics
-from looptool.seed import load_catalogue, simulate_dialogues
-from looptool.simulator import create_app
+from looptool.records import Sample, StepMetrics
 from looptool.train import TrainOutcome, check_checkpoint, train_policy
 from looptool.train.verl.cluster import start_cluster
 from looptool.train.verl.supervise import find_descendants
 
-NEEDS_VERL = pytest.mark.skipif(
-    not any(path.is_file() for path in engines_pythons()), reason="veRL is missing: make engines"
-)
-pytestmark = [pytest.mark.engines, NEEDS_VERL, pytest.mark.timeout(2700)]
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(3600)]
 
 BASE = Path(__file__).parents[2] / "models" / "nano-base"
-PROMPTS = 8
-STEPS = 22
-KILL_AFTER, CANCEL_AFTER = 3, 6
-CONFIG = TrainConfig(
-    trainer="verl",
-    verl_config="laptop_cpu",
-    batch_size=PROMPTS,
-    group_size=8,
-    epochs=STEPS,
-    learning_rate=3e-4,
-    temperature=1.3,
-    max_prompt_tokens=768,
-    max_response_tokens=96,
-    save_steps=2,
-    timeout_s=2400,
-    stall_timeout_s=1200,
+STEPS = 24
+KILL_AFTER, CANCEL_AFTER = 2, 7
+CONFIG = make_config("verl", STEPS).model_copy(
+    update={"save_steps": 2, "timeout_s": 3000.0, "stall_timeout_s": 2400.0}
 )
 
 
@@ -60,8 +45,8 @@ class Story:
     """What was seen on the way."""
 
     samples: list[Sample]
-    killed_pids: list[int] = field(default_factory=list)
-    left_by_killed: list[int] = field(default_factory=list)
+    workers: list[str] = field(default_factory=list)
+    """Command lines of the job's processes before the cancellation."""
     left_by_cancelled: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -70,28 +55,6 @@ class Story:
 
 class Cancelled(Exception):
     """What a cancelled flow run raises in the midst of a task."""
-
-
-def _draw_samples() -> list[Sample]:
-    """Samples of the scripted expert, as the seed stage makes them."""
-    config = SeedConfig(
-        train_samples=40, tools_min=2, tools_max=3, turns_max=2, self_consistency=False
-    )
-
-    async def run() -> Sequence[Sample]:
-        teaching = TeacherConfig(model="scripted-expert")
-        async with Teacher(teaching, AsgiTransport(create_app(teaching.simulator))) as teacher:
-            made = await simulate_dialogues(
-                config,
-                load_catalogue(),
-                teacher,
-                split=Split.TRAIN,
-                target_samples=config.train_samples,
-                random_seed=1,
-            )
-            return made.samples
-
-    return sorted(asyncio.run(run()), key=lambda s: len(str(s.chat())))[:PROMPTS]
 
 
 def _train(
@@ -118,19 +81,26 @@ def _train(
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("story")
-    told = Story(_draw_samples())
-    _be_killed(told, folder)
-    _be_cancelled(told, folder / "m1")
+    told = Story(draw_samples(PROMPTS))
+    with (
+        start_cluster(find_python("verl"), 1, folder / "ray") as jobs,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TEST_RAY_TOKEN", jobs.token)
+        settings = {"ray_address": jobs.address, "ray_token_env": "TEST_RAY_TOKEN"}
+        config = CONFIG.model_copy(update=settings)
+        _be_killed(told, folder, config)
+        _be_cancelled(told, folder / "m1", config)
     told.outcome = _train(told, folder / "m1")
     return told
 
 
-def _be_killed(story: Story, folder: Path) -> None:
+def _be_killed(story: Story, folder: Path, config: TrainConfig) -> None:
     """A caller that is killed by `kill -9` when its training is under way."""
     file = folder / "samples.jsonl"
     file.write_text("".join(s.model_dump_json() + "\n" for s in story.samples), encoding="utf-8")
     script = Path(__file__).with_name("verl_caller.py")
-    arguments = [str(file), str(BASE), str(folder / "m1"), CONFIG.model_dump_json()]
+    arguments = [str(file), str(BASE), str(folder / "m1"), config.model_dump_json()]
     began = time.monotonic()
     caller = subprocess.Popen(
         [sys.executable, "-P", str(script), *arguments],
@@ -141,41 +111,26 @@ def _be_killed(story: Story, folder: Path) -> None:
     for line in caller.stdout:
         if int(line) >= KILL_AFTER:
             break
-    story.killed_pids = find_descendants(caller.pid)
     caller.kill()
     assert caller.wait() == -signal.SIGKILL
     caller.stdout.close()
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        story.left_by_killed = [p for p in story.killed_pids if Path(f"/proc/{p}").exists()]
-        if not story.left_by_killed:
-            break
-        time.sleep(0.5)
     story.seconds.append(time.monotonic() - began)
 
 
-def _be_cancelled(story: Story, out: Path) -> None:
+def _be_cancelled(story: Story, out: Path, config: TrainConfig) -> None:
     """A caller that is cancelled; the cluster is not its own and lives on."""
 
     def cancel(step: StepMetrics, _total: int) -> None:
         if step.step >= CANCEL_AFTER:
+            story.workers = _find_workers()
             raise Cancelled
 
-    logs = out.with_name("ray")
-    with (
-        start_cluster(find_python("verl"), 1, logs) as jobs,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("TEST_RAY_TOKEN", jobs.token)
-        settings = {"ray_address": jobs.address, "ray_token_env": "TEST_RAY_TOKEN"}
-        with pytest.raises(Cancelled):
-            _train(story, out, cancel, CONFIG.model_copy(update=settings))
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            story.left_by_cancelled = _find_workers()
-            if not story.left_by_cancelled:
-                break
-            time.sleep(0.5)
+    with pytest.raises(Cancelled):
+        _train(story, out, cancel, config)
+    deadline = time.monotonic() + 60
+    while (left := _find_workers()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    story.left_by_cancelled = left
 
 
 def _find_workers() -> list[str]:
@@ -191,24 +146,58 @@ def _find_workers() -> list[str]:
     return [line for line in found if "ray::IDLE" not in line and "ray::Dashboard" not in line]
 
 
-def test_nothing_is_left_of_a_training_whose_caller_was_killed(story: Story) -> None:
-    assert len(story.killed_pids) > 10
-    assert story.left_by_killed == []
+HOLD_A_CLUSTER = """
+import sys, time
+from pathlib import Path
+from looptool.engines.interpreter import find_python
+from looptool.train.verl.cluster import start_cluster
+with start_cluster(find_python("verl"), 1, Path(sys.argv[1])) as jobs:
+    jobs.submit("idle", "sleep 600", {})
+    while jobs.status("idle")[0] == "PENDING":
+        time.sleep(0.5)
+    print(jobs.status("idle")[0], flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nothing_is_left_of_a_cluster_of_its_own_when_the_caller_is_killed(tmp_path: Path) -> None:
+    caller = subprocess.Popen(
+        [sys.executable, "-P", "-c", HOLD_A_CLUSTER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": package_path()},
+    )
+    assert caller.stdout is not None
+    assert caller.stdout.readline() == b"RUNNING\n"
+    pids = find_descendants(caller.pid)
+    assert len(pids) > 8
+    caller.kill()
+    assert caller.wait() == -signal.SIGKILL
+    caller.stdout.close()
+    deadline = time.monotonic() + 90
+    while left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
+
+
+def test_a_job_whose_caller_was_killed_is_taken_up_by_the_next_call(story: Story) -> None:
+    found = [line for line in story.said if re.match("following Ray job .* which still runs", line)]
+    assert len(found) == 1
 
 
 def test_a_cancelled_training_ends_its_job_and_leaves_the_cluster(story: Story) -> None:
+    assert any("EngineCore" in line for line in story.workers)
+    assert any("TaskRunner" in line for line in story.workers)
     assert story.left_by_cancelled == []
 
 
-def test_each_new_call_resumes_at_the_last_checkpoint_and_says_so(story: Story) -> None:
+def test_the_last_call_resumes_at_the_last_checkpoint_and_says_so(story: Story) -> None:
     assert story.outcome is not None
-    said = [line for line in story.said if line.startswith("resuming from")]
-    pattern = rf"resuming from the checkpoint of step (\d+) of {STEPS}"
-    first, second = (int(re.fullmatch(pattern, line)[1]) for line in said)  # type: ignore[index]
-    # A step may end between its report and the signal that it was awaited for.
-    assert first in (2, 4)
-    assert second in (6, 8)
-    assert story.outcome.report.resumed_from == second
+    (said,) = (line for line in story.said if line.startswith("resuming from"))
+    found = re.fullmatch(rf"resuming from the checkpoint of step (\d+) of {STEPS}", said)
+    assert found is not None
+    # A step or two may end between the report of one and the end of the job.
+    assert CANCEL_AFTER - 1 <= int(found[1]) < STEPS
+    assert story.outcome.report.resumed_from == int(found[1])
 
 
 def test_every_step_is_reported_once(story: Story) -> None:
@@ -262,6 +251,19 @@ def test_the_export_loads_generates_and_differs_from_the_base(story: Story) -> N
     old, new = load_file(BASE / "model.safetensors"), load_file(folder / "model.safetensors")
     assert {str(t.dtype) for t in new.values()} == {"torch.bfloat16"}
     assert any(not new[name].equal(old[name].to(new[name].dtype)) for name in new if name in old)
+
+
+def test_the_export_answers_the_same_in_vllm_and_in_transformers(story: Story) -> None:
+    assert story.outcome is not None
+    prompts = [build_prompt(sample) for sample in story.samples]
+    options = EngineOptions(threads=2, cache_gib=0.25, context_tokens=1024, timeout_s=600)
+    texts = {}
+    for name in ("vllm", "transformers"):
+        engine = open_engine(name, story.outcome.checkpoint_dir, options)
+        texts[name] = [g.text for g in engine.generate(prompts, Limits(96, 768))]
+        engine.close()
+    assert texts["vllm"] == texts["transformers"]
+    assert any("<tool_call>" in text for text in texts["vllm"])
 
 
 def test_neither_optimiser_state_nor_old_checkpoints_are_left(story: Story) -> None:
