@@ -15,12 +15,15 @@ from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.campaign import IterationRecord
 from tasks.evaluate import evaluate
 from tasks.expand import expand
+from tasks.gate import review_changes
 from tasks.judge import judge
 from tasks.merge import first_dataset, merge
 from tasks.policies import run_stage
 from tasks.policy import base_policy, trained_policy
 from tasks.probe import probe
 from tasks.record import conclude, open_iteration, publish_summary
+from tasks.report import publish_report
+from tasks.retracted import find_retracted
 from tasks.scope import Scope
 from tasks.train import train
 from tasks.validate import validate
@@ -41,10 +44,14 @@ def looptool(
     pool = seed_pool(start)
     base = base_policy(scope, before)
     base_scores = run_stage(evaluate, scope=start, policy=base, pool=pool) if not before else None
-    dataset = (
-        before[-1].next_dataset if before else run_stage(first_dataset, scope=start, pool=pool)
-    )
+    dataset = before[-1].next_dataset if before else draw_first(start, pool)
     return run_round(scope, before, pool, dataset, base, base_scores)
+
+
+def draw_first(start: Scope, pool: ArtifactRef) -> ArtifactRef:
+    """D_1."""
+    retracted = find_retracted(start, pool)
+    return run_stage(first_dataset, scope=start, pool=pool, retracted=retracted)
 
 
 def run_round(
@@ -60,17 +67,21 @@ def run_round(
     policy = trained_policy(trained)
     scores = run_stage(evaluate, scope=scope, policy=policy, pool=pool)
     probes = run_stage(probe, scope=scope, policy=policy, dataset=dataset, trained=trained)
-    verdicts = run_stage(judge, scope=scope, dataset=dataset, probes=probes)
+    judged = [record.verdicts for record in before if record.verdicts]
+    verdicts = run_stage(judge, scope=scope, dataset=dataset, probes=probes, earlier=judged)
+    verdicts = review_changes(scope, dataset, probes, verdicts)
     grown = run_stage(expand, scope=scope, dataset=dataset, verdicts=verdicts)
     checked = run_stage(validate, scope=scope, candidates=grown)
+    history = [*(record.dataset for record in before), dataset]
     merged = run_stage(
         merge,
         scope=scope,
         pool=pool,
-        history=[*(record.dataset for record in before), dataset],
+        history=history,
         probes=probes,
         verdicts=verdicts,
         expansions=checked,
+        retracted=find_retracted(scope, pool, history, verdicts, checked),
     )
     record = conclude(
         scope,
@@ -90,4 +101,5 @@ def run_round(
         },
     )
     publish_summary(scope, record)
+    publish_report(scope)
     return record

@@ -85,6 +85,7 @@ def conclude(
         checkpoint=policy,
         next_dataset=merged,
         scores=scores,
+        verdicts=stages["judge"],
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         summary=summarise(store, dataset, scores, earlier, stages),
     )
