@@ -15,12 +15,15 @@ from looptool.artifacts import ArtifactRef
 from looptool.campaign import IterationRecord, Standing
 from tasks.evaluate import evaluate
 from tasks.expand import expand
+from tasks.gate import review_changes
 from tasks.judge import judge
 from tasks.merge import first_dataset, merge
 from tasks.policies import run_stage
 from tasks.policy import base_policy, trained_policy
 from tasks.probe import probe
 from tasks.record import conclude, open_iteration, publish_summary
+from tasks.report import publish_report
+from tasks.retracted import find_retracted
 from tasks.scope import Scope
 from tasks.train import train
 from tasks.validate import validate
@@ -45,8 +48,14 @@ def looptool(
         base = base_policy(scope)
         scores = run_stage(evaluate, scope=start, policy=base, pool=pool)
         best = Standing(iteration=0, checkpoint=base, scores=scores)
-        dataset = run_stage(first_dataset, scope=start, pool=pool)
+        dataset = draw_first(start, pool)
     return run_round(scope, before, pool, dataset, best)
+
+
+def draw_first(start: Scope, pool: ArtifactRef) -> ArtifactRef:
+    """D_1."""
+    retracted = find_retracted(start, pool)
+    return run_stage(first_dataset, scope=start, pool=pool, retracted=retracted)
 
 
 def run_round(
@@ -62,7 +71,9 @@ def run_round(
     scores = run_stage(evaluate, scope=scope, policy=policy, pool=pool)
     history = [*(record.dataset for record in before), dataset]
     probes = run_stage(probe, scope=scope, policy=policy, history=history, trained=trained)
-    verdicts = run_stage(judge, scope=scope, dataset=dataset, probes=probes)
+    judged = [record.verdicts for record in before]
+    verdicts = run_stage(judge, scope=scope, dataset=dataset, probes=probes, earlier=judged)
+    verdicts = review_changes(scope, dataset, probes, verdicts)
     grown = run_stage(expand, scope=scope, dataset=dataset, verdicts=verdicts)
     checked = run_stage(validate, scope=scope, candidates=grown)
     merged = run_stage(
@@ -73,6 +84,7 @@ def run_round(
         probes=probes,
         verdicts=verdicts,
         expansions=checked,
+        retracted=find_retracted(scope, pool, history, verdicts, checked),
     )
     record = conclude(
         scope,
@@ -93,4 +105,5 @@ def run_round(
         },
     )
     publish_summary(scope, record)
+    publish_report(scope)
     return record

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from looptool.errors import ArtifactCorrupt, ArtifactMissing, ConfigError, StoreError, shorten
 from looptool.records import JsonObject, Record, canonical_json
-from looptool.schema import from_table, records_of, to_table
+from looptool.schema import check_columns, from_table, records_of, to_table
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
@@ -247,6 +248,22 @@ class Store:
     def read(self, ref: ArtifactRef, table: str, record: type[R]) -> list[R]:
         """All rows of one table, in order of its parts; every part is checked against its sha256."""
         rows: list[R] = []
+        for part, data in self._read_parts(ref, table):
+            where = posixpath.join(ref.uri, part.name)
+            read = from_table(part.kind, pq.read_table(io.BytesIO(data)), where)
+            rows += records_of(list(read), record)
+        return rows
+
+    def scan(
+        self, ref: ArtifactRef, table: str, batch_rows: int = 8192
+    ) -> Iterator[pa.RecordBatch]:
+        """The same rows as Arrow batches: one part, as it is stored, is in memory at a time."""
+        for part, data in self._read_parts(ref, table):
+            file = pq.ParquetFile(io.BytesIO(data))
+            check_columns(part.kind, file.schema_arrow, posixpath.join(ref.uri, part.name))
+            yield from file.iter_batches(batch_rows)
+
+    def _read_parts(self, ref: ArtifactRef, table: str) -> Iterator[tuple[Part, bytes]]:
         for part in self.manifest_of(ref).parts:
             if part.table == table:
                 where = posixpath.join(ref.uri, part.name)
@@ -255,9 +272,7 @@ class Store:
                     raise ArtifactMissing(f"part {where} is gone; delete {ref.uri} and re-run")
                 if sha256_of(data) != part.sha256:
                     raise ArtifactCorrupt(f"part {where} was changed; delete {ref.uri} and re-run")
-                read = from_table(part.kind, pq.read_table(io.BytesIO(data)), where)
-                rows += records_of(list(read), record)
-        return rows
+                yield part, data
 
     def fetch_files(self, ref: ArtifactRef, group: str, cache: Path) -> Path:
         """The files of a group as a local folder: in place if local, else copied below `cache`."""
@@ -319,8 +334,12 @@ class ArtifactWriter:
 
     def write(self, table: str, kind: str, records: Iterable[Record], number: int = 0) -> None:
         """Write one part of a table."""
+        self.write_table(table, kind, to_table(kind, records), number)
+
+    def write_table(self, table: str, kind: str, arrow: pa.Table, number: int = 0) -> None:
+        """Write one part of a table that has the columns of its kind."""
         name = self._part_name(table, number)
-        arrow = to_table(kind, records)
+        check_columns(kind, arrow.schema, name)
         buffer = io.BytesIO()
         pq.write_table(arrow, buffer, compression="zstd")
         data = buffer.getvalue()

@@ -3,11 +3,13 @@
     <root>/campaigns/<name>/campaign.json                      the configuration
     <root>/campaigns/<name>/iterations/0001/iteration.json     what iteration 1 ended with
     <root>/campaigns/<name>/spending/<session>.json            what the teacher cost in one session
+    <root>/campaigns/<name>/retractions/<id>.json              samples that a person took out, or back in
 
 An iteration is complete when its record exists and continues the record before it: after a change that
 re-made iteration 1, an old record of iteration 2 no longer counts.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -50,6 +52,7 @@ OPERATIONAL = {
     "policy.restarts",
     "policy.timeout_s",
     "probe.replicas",
+    "judge.gate",
     "probe.tensor_parallel",
     "train.python",
     "train.ray_address",
@@ -57,6 +60,7 @@ OPERATIONAL = {
     "train.save_steps",
     "train.keep_checkpoints",
     "train.stall_timeout_s",
+    "merge.decontaminate",  # paths; what the files hold is part of the merge's key
 }
 """Settings that change how a campaign runs but not what it computes: free to change at any time."""
 
@@ -91,6 +95,8 @@ class IterationRecord(Record):
     """Whether M_j is good enough to go on from."""
     best: Standing
     """The policy that the next iteration starts from: M_j if it was promoted."""
+    verdicts: ArtifactRef
+    """Judgements and planted pairs."""
     finished_at: str
     summary: JsonObject
     """The figures of the report's table."""
@@ -99,6 +105,12 @@ class IterationRecord(Record):
     def state(self) -> str:
         """Digest of what the next iteration builds on."""
         return artifact_key("state", self.next_dataset.digest, self.best.checkpoint.digest)
+
+
+def list_campaigns(store: Store) -> list[str]:
+    """Names of the campaigns on a store, in alphabetical order."""
+    found = store.fs.glob(store.path("campaigns", "*", "campaign.json"))
+    return sorted(str(path).split("/")[-2] for path in found)
 
 
 def computed_settings(config: LoopConfig) -> JsonObject:
@@ -131,6 +143,33 @@ class Spending(Record):
     cost_usd: float
     usage: JsonObject
     """Requests, tokens, cost and failures by stage."""
+
+
+class Retraction(Record):
+    """Samples that a person takes out of every later merge, or, with `undoes`, takes back in."""
+
+    retraction_id: str
+    samples: tuple[str, ...]
+    with_descendants: bool = False
+    """Also what was grown from them or corrects them, over all generations."""
+    reason: str = ""
+    by: str
+    """Name of the account that asked for it."""
+    made_at: str
+    """UTC, ISO 8601."""
+    undoes: tuple[str, ...] = ()
+    """Ids of the retractions that no longer hold for these samples."""
+
+
+def standing(retractions: Sequence[Retraction]) -> dict[str, tuple[Retraction, ...]]:
+    """The retractions that hold, by sample; in any order of the records, so clocks do not matter."""
+    undone = {(name, sample) for r in retractions for name in r.undoes for sample in r.samples}
+    held: dict[str, tuple[Retraction, ...]] = {}
+    for retraction in retractions:
+        for sample in () if retraction.undoes else retraction.samples:
+            if (retraction.retraction_id, sample) not in undone:
+                held[sample] = (*held.get(sample, ()), retraction)
+    return held
 
 
 class Campaign:
@@ -209,6 +248,19 @@ class Campaign:
         """Store the record of an iteration, replacing an older one."""
         path = self.store.path(self.folder(record.iteration), "iteration.json")
         self.store.put(path, record.model_dump_json(indent=1).encode())
+
+    def retractions(self) -> list[Retraction]:
+        """Every retraction and undo of the campaign, oldest first."""
+        pattern = self.store.path("campaigns", self.name, "retractions", "*.json")
+        found = [self._read(str(path), Retraction) for path in self.store.fs.glob(pattern)]
+        return sorted(found, key=lambda r: (r.made_at, r.retraction_id))
+
+    def record_retraction(self, retraction: Retraction) -> None:
+        """Store a retraction; none is ever replaced. Raises CampaignError if its id is taken."""
+        name = check_name(retraction.retraction_id, "retraction")
+        path = self.store.path("campaigns", self.name, "retractions", f"{name}.json")
+        if not self.store.create(path, retraction.model_dump_json(indent=1).encode()):
+            raise CampaignError(f"retraction {name} of campaign {self.name} exists already")
 
     def _read(self, path: str, model: type[R]) -> R:
         data = self.store.get(path)

@@ -1,22 +1,42 @@
 """The command line: thin, everything it does is in the library."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from looptool import lineage
 from looptool.artifacts import Store
 from looptool.campaign import Campaign, IterationRecord
 from looptool.config import SimulatorConfig, ToolSource, load_profile
+from looptool.decontaminate import (
+    BFCL,
+    Gatekeeper,
+    build_index,
+    find_bfcl,
+    load_index,
+    read_entries,
+    save_index,
+)
 from looptool.doctor import Diagnosis, diagnose
-from looptool.errors import LoopToolError
+from looptool.errors import CampaignError, ConfigError, DataError, LoopToolError, shorten
+from looptool.lineage.show import (
+    show_consequences,
+    show_diff,
+    show_explanation,
+    show_retraction,
+)
 from looptool.records import canonical_json
+from looptool.report import ROWS, render_report
+from looptool.schema import Contamination, check_columns
 from looptool.seed import ToolCollection, check_output, collect_tools, save_tools
 from looptool.simulator import serve
 
@@ -242,6 +262,246 @@ def publish(
     out.print(f"iteration {found.iteration}: {found.model} and {found.dataset}", soft_wrap=True)
     for kind, address in addresses.items():
         out.print(f"{kind}: {address}", soft_wrap=True)
+
+
+CampaignOption = Annotated[
+    str | None, typer.Option(help="Name of the campaign; not needed where there is only one.")
+]
+RootOption = Annotated[str, typer.Option(help="Root of the store.")]
+
+
+@app.command()
+def explain(
+    sample_id: Annotated[str, typer.Argument(help="Id of the sample, or the beginning of it.")],
+    campaign: CampaignOption = None,
+    root: RootOption = "lake",
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Show where a sample came from, what changed it, and what became of it.
+
+    Source, family, probes over the rounds, verdicts with every vote, label changes, datasets, fates.
+
+    Example: looptool explain s-3f9a --campaign demo
+    """
+    try:
+        found = lineage.explain(lineage.open_campaign(Store(root), campaign), sample_id)
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        typer.echo(canonical_json(found.model_dump(mode="json")))
+    else:
+        out.print(show_explanation(found))
+
+
+@app.command()
+def retract(
+    sample_ids: Annotated[
+        list[str] | None,
+        typer.Argument(help="Ids, or their beginnings; without any, the record is shown."),
+    ] = None,
+    campaign: CampaignOption = None,
+    root: RootOption = "lake",
+    with_descendants: Annotated[
+        bool,
+        typer.Option("--with-descendants", help="Also what was grown from them or corrects them."),
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take them back in.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Take samples out: the next merge decides as if they had never been.
+
+    A sample that corrects another one's label takes its correction back with it: the old label
+    returns. Nothing is deleted, and --undo takes the samples back in.
+
+    Example: looptool retract s-3f9a --with-descendants --reason 'wrong unit in the label'
+    """
+    try:
+        state = lineage.open_campaign(Store(root), campaign)
+        if not sample_ids:
+            _show_retractions(state, json_output)
+            return
+        timeline = lineage.read_timeline(state)
+        wanted = lineage.request_retraction(
+            state,
+            [lineage.identify(timeline, text) for text in sample_ids],
+            with_descendants=with_descendants,
+            reason=reason,
+            undo=undo,
+        )
+        effect = lineage.foresee(state, wanted)
+        state.record_retraction(wanted)
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        rows = {"retraction": wanted, "consequences": effect}
+        typer.echo(canonical_json({k: v.model_dump(mode="json") for k, v in rows.items()}))
+    else:
+        out.print(show_consequences(wanted, effect))
+
+
+def _show_retractions(state: Campaign, json_output: bool) -> None:
+    """The record of retractions, oldest first."""
+    found = state.retractions()
+    if json_output:
+        typer.echo(canonical_json([row.model_dump(mode="json") for row in found]))
+        return
+    for row in found:
+        out.print(show_retraction(row))
+    if not found:
+        out.print(f"campaign {escape(state.name)}: nothing was ever retracted")
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="The earlier dataset: D_2, or 2.")],
+    after: Annotated[str, typer.Argument(help="The later dataset: D_3, or 3.")],
+    campaign: CampaignOption = None,
+    root: RootOption = "lake",
+    show: Annotated[int, typer.Option(min=0, help="Examples of each group.")] = 0,
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Show what entered, left and stayed between two datasets, and whose label changed.
+
+    Example: looptool diff D_2 D_3 --campaign demo --show 3
+    """
+    try:
+        state = lineage.open_campaign(Store(root), campaign)
+        found = lineage.compare_datasets(state, before, after, show)
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        typer.echo(canonical_json(found.model_dump(mode="json")))
+    else:
+        out.print(show_diff(found))
+
+
+@app.command()
+def report(
+    campaign: Annotated[str, typer.Argument(help="Name of the campaign.")],
+    root: Annotated[str, typer.Option(help="Root of the store.")] = "lake",
+    output: Annotated[
+        Path | None, typer.Option("-o", help="Write it here; CAMPAIGN-report.html by default.")
+    ] = None,
+    static: Annotated[
+        str,
+        typer.Option(help="Campaign on data that stood still, drawn as a dashed line of accuracy."),
+    ] = "",
+    rows: Annotated[int, typer.Option(min=0, help="Most samples in the page.")] = ROWS,
+) -> None:
+    """Write one HTML page about a campaign: accuracy, data, verdicts, costs, and its samples.
+
+    The page needs no network. An unfinished iteration is shown as far as it has got.
+
+    Example: looptool report demo -o report.html
+    """
+    target = output or Path(f"{campaign}-report.html")
+    try:
+        page = render_report(Store(root), campaign, static=static, rows=rows)
+        target.write_text(page, "utf-8")
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    except OSError as exc:
+        raise fail(ConfigError(f"cannot write {target}: {exc.strerror}")) from exc
+    out.print(f"{escape(str(target))}, {len(page.encode()) / 1e6:.1f} MB", soft_wrap=True)
+
+
+decontaminate_app = typer.Typer(
+    help="Keep benchmarks out of the training data.", no_args_is_help=True
+)
+app.add_typer(decontaminate_app, name="decontaminate")
+
+
+@decontaminate_app.command("index")
+def index_benchmark(
+    source: Annotated[
+        str, typer.Argument(help="'bfcl-eval' for the installed package, or a folder or file.")
+    ],
+    output: Annotated[Path, typer.Option("-o", help="Write the index here.")],
+    name: Annotated[str, typer.Option(help="Name in reports; the source's by default.")] = "",
+    python: Annotated[
+        str, typer.Option(help="Interpreter that has bfcl-eval, if it is another one.")
+    ] = "",
+) -> None:
+    """Hash a benchmark; the file holds hashes and the ids of the entries, no text.
+
+    A folder holds JSON or JSON lines: prompts or messages, functions, expected calls.
+
+    Examples: looptool decontaminate index bfcl-eval --python .venv-bfcl/bin/python -o bfcl.index,
+    looptool decontaminate index data/acebench -o acebench.index
+    """
+    try:
+        folder = find_bfcl(python) if source == BFCL else Path(source)
+        hashes = build_index(read_entries(folder))
+        index = save_index(hashes, name or (BFCL if source == BFCL else folder.stem), output)
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    except OSError as exc:
+        raise fail(ConfigError(f"cannot write {output}: {exc.strerror}")) from exc
+    out.print(
+        f"{escape(str(output))}: {index.entries} entries of {escape(index.name)}, "
+        f"{index.hashes.height} hashes, sha256 {index.digest[:12]}",
+        soft_wrap=True,
+    )
+
+
+@decontaminate_app.command("check")
+def check_contamination(
+    data: Annotated[str, typer.Argument(help="Name of a campaign, or a Parquet file of samples.")],
+    index: Annotated[list[Path], typer.Option("--index", help="A benchmark index; repeatable.")],
+    root: RootOption = "lake",
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """List which samples overlap with which entries of a benchmark, and by what.
+
+    Of a campaign the newest dataset is checked. The exit status is 1 if anything is to be dropped.
+
+    Example: looptool decontaminate check demo --index bfcl.index
+    """
+    keeper = Gatekeeper([])
+    rows = 0
+    try:
+        keeper = Gatekeeper([load_index(path) for path in index])
+        for batch in _samples_of(data, root):
+            rows += batch.num_rows
+            keeper.check_rows(batch)
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        typer.echo(canonical_json([match.model_dump(mode="json") for match in keeper.matches]))
+    else:
+        out.print(show_contamination(keeper.matches))
+        flagged = len({match.sample_id for match in keeper.matches} - keeper.dropped.keys())
+        out.print(f"{rows} samples, {len(keeper.dropped)} to drop, {flagged} flagged")
+    if keeper.dropped:
+        raise typer.Exit(1)
+
+
+def _samples_of(data: str, root: str) -> Iterator[pa.RecordBatch]:
+    """The samples of a Parquet file, or of the newest dataset of a campaign."""
+    if not data.endswith(".parquet"):
+        store = Store(root)
+        records = Campaign(store, data).complete()
+        if not records:
+            raise CampaignError(f"campaign {data} has no complete iteration below {root}")
+        yield from store.scan(records[-1].next_dataset, "samples")
+        return
+    try:
+        file = pq.ParquetFile(data)
+        check_columns("samples", file.schema_arrow, data)
+        yield from file.iter_batches()
+    except (OSError, pa.ArrowException) as exc:
+        raise DataError(f"{data} cannot be read: {shorten(exc)}") from exc
+
+
+def show_contamination(matches: Sequence[Contamination]) -> Table:
+    """One line an overlap."""
+    table = Table("sample", "action", "rule", "score", "benchmark", "entry", "shared")
+    for match in matches:
+        cells = (match.sample_id, match.action, match.rule, f"{match.score:g}")
+        more = (match.benchmark, match.entry, shorten(match.evidence, 80))
+        table.add_row(*map(escape, (*cells, *more)))
+    return table
 
 
 def show_diagnosis(found: Diagnosis) -> None:

@@ -421,31 +421,71 @@ class ProbeConfig(Section):
     """GPUs of each replica."""
 
 
+class GateConfig(Section):
+    """People between the judge and the data: the run pauses until they have decided."""
+
+    mode: Literal["off", "pause"] = "off"
+    """`pause`: a round with proposed label changes waits for a review of them."""
+    timeout_s: int = Field(86400, ge=1)
+    """Longest wait, seconds."""
+    on_timeout: Literal["accept", "reject", "quarantine"] = "quarantine"
+    """What becomes of changes that nobody decided on. `accept`: as the judge and its measured precision
+    have it; `reject`: the judge is overruled, the sample is unjudged; `quarantine`: left for later."""
+
+
 class JudgeConfig(Section):
     """Judgement-guided label verification (JGLV; method, section 5)."""
 
-    model: str = ""
-    """Judge model; empty: the teacher's model."""
+    models: tuple[str, ...] = ()
+    """Judge models; the votes of each order go round them. Empty: the teacher's model."""
     both_orders: bool = True
     """Ask with the label first and with the prediction first."""
     votes: int = Field(1, ge=1)
-    """Votes per order."""
+    """Votes per order; at least one for each model."""
+    agreement_rate: float = Field(2 / 3, ge=0.5, lt=1)
+    """A verdict needs more than this share of the readable votes: of one or two all, by default."""
+    margin: int = Field(1, ge=1)
+    """Votes by which a verdict must lead the next one, at least."""
+    planted_rate: float = Field(0.1, ge=0, le=1)
+    """Pairs with a known verdict among the judged, per mismatch; they measure the judge."""
+    planted_min: int = Field(300, ge=0)
+    """Fewest such pairs in a round that judges at all: of a hundred the interval says little."""
+    precision_floor: float = Field(0.8, ge=0, le=1)
+    """Labels are replaced only while the lower bound of the measured precision of LABEL_WRONG is at or
+    above this; 0 replaces them unmeasured."""
     replace_labels: bool = True
     """Whether LABEL_WRONG replaces the label (off: the sample is left out)."""
     temperature: float = Field(0.0, ge=0)
-    shard_size: int = Field(256, ge=1)
+    shard_size: int = Field(256, ge=2)
+    """Mismatches under way or not yet stored, at most: what a killed run repeats; a part holds half."""
+    gate: GateConfig = GateConfig()
+
+    @model_validator(mode="after")
+    def _asks_every_model(self) -> "JudgeConfig":
+        if len(self.models) > self.votes:
+            raise ValueError(
+                f"votes {self.votes} for {len(self.models)} models: some would never be asked"
+            )
+        return self
 
 
 class ExpandConfig(Section):
     """Error-driven data expansion (EDDE; method, section 6)."""
 
     per_seed: int = Field(4, ge=0)
-    """New samples per error seed, k [paper: 4]."""
+    """Validated new samples per error seed, k [paper: 4, before validation]."""
+    max_attempts: int | None = Field(None, ge=0)
+    """Attempts on one error seed, at most; None: 2k."""
     max_seeds: int | None = Field(None, ge=0)
     """At most so many error seeds are expanded; None: all."""
+    scenarios: tuple[str, ...] = ()
+    """Where new samples take place, in own words, gone through evenly; empty: the built-in ones."""
+    vary_tools: bool = True
+    """Whether distractors are exchanged for other tools of the training side, and one added."""
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
-    shard_size: int = Field(128, ge=1)
+    shard_size: int = Field(128, ge=2)
+    """Error seeds under way or not yet stored, at most: what a killed run repeats; a part holds half."""
 
 
 class MergeConfig(Section):
@@ -453,10 +493,19 @@ class MergeConfig(Section):
 
     dataset_size: int = Field(18304, ge=1)
     """Samples in every D_j."""
+    shares: dict[Literal["error_seeds", "expansions", "high_ppl", "new_seeds"], float] = {}
+    """Most places of each part, as shares of the dataset; a part that is not named gets only places that
+    stay empty. Without any the paper's schedule holds: all error seeds, and the rates below."""
+    selection: Literal["top_fraction", "quantile", "threshold"] = "top_fraction"
+    """How the mastered and both-correct samples worth another round are chosen."""
     high_ppl_rate: float = Field(0.25, ge=0, le=1)
-    """Share of the mastered and both-correct samples kept, those of highest perplexity."""
-    ppl: Literal["ppl_output", "ppl_call", "ppl_label"] = "ppl_output"
-    """Which perplexity ranks them."""
+    """`top_fraction`: share of the mastered and both-correct samples kept, the hardest."""
+    high_ppl_quantile: float = Field(0.75, ge=0, le=1)
+    """`quantile`: those at or beyond this quantile of difficulty are kept."""
+    high_ppl_threshold: float | None = Field(None, ge=0)
+    """`threshold`: kept at this perplexity or above, at this pass rate or below."""
+    ppl: Literal["ppl_output", "ppl_call", "ppl_label", "pass_rate"] = "ppl_output"
+    """What says how hard a sample is: a perplexity, or the pass rate of the rollouts."""
     new_seed_rates: tuple[float, ...] = (4 / 13, 2 / 13, 1 / 13)
     """Share of unused seeds in D_2, D_3, …; the last one goes on being halved [paper: table 7]."""
     no_call_rate_min: float = Field(0.05, ge=0, le=1)
@@ -468,6 +517,20 @@ class MergeConfig(Section):
     group without one right answer teaches nothing [paper: no limit, 1.0]."""
     skip_solved: bool = True
     """Leave out mastered samples all of whose rollouts were right: no signal either [paper: false]."""
+
+    near_duplicate_similarity: float | None = Field(0.9, gt=0, le=1)
+    """Jaccard similarity of contexts (runs of three words) from which two samples that ask for the same
+    functions are near duplicates; None: only equal ones are."""
+    decontaminate: tuple[str, ...] = ()
+    """Files of benchmark indexes; samples that overlap with a benchmark are left out."""
+
+    @model_validator(mode="after")
+    def _choices_complete(self) -> "MergeConfig":
+        if sum(self.shares.values()) > 1 + 1e-9 or min(self.shares.values(), default=0.0) < 0:
+            raise ValueError(f"shares {self.shares} must be 0..1 and add up to 1 at most")
+        if self.selection == "threshold" and self.high_ppl_threshold is None:
+            raise ValueError("selection threshold needs high_ppl_threshold")
+        return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> "MergeConfig":
@@ -487,7 +550,7 @@ class EvaluateConfig(Section):
     max_prompt_tokens: int = Field(8192, ge=16)
 
 
-class GateConfig(Section):
+class PromotionConfig(Section):
     """When M_j becomes the policy that the next round starts from."""
 
     enabled: bool = True
@@ -530,7 +593,7 @@ class LoopConfig(Section):
     judge: JudgeConfig = JudgeConfig()
     expand: ExpandConfig = ExpandConfig()
     merge: MergeConfig = MergeConfig()
-    gate: GateConfig = GateConfig()
+    promotion: PromotionConfig = PromotionConfig()
     stop: StopConfig = StopConfig()
 
     model_config = ConfigDict(

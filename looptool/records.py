@@ -395,9 +395,52 @@ class Judgement(Record):
     error_analysis: str = ""
     right_approach: str = ""
     new_label: Label | None = None
-    """The replacing label when the verdict is LABEL_WRONG and it passed the rule checks."""
+    """The label that replaces the old one; None when nothing is replaced."""
+    proposed_label: Label | None = None
+    """What would replace the label by the verdict LABEL_WRONG, once it has passed the rule checks;
+    withheld where `new_label` is None."""
+    marked: bool = False
+    """The prediction matches the label by the relaxed rule alone: they may differ in writing only."""
+    sound: bool = True
+    """Whether the prediction passes the rule checks; one that does not cannot be right."""
     note: str = ""
     """Why a replacement was withheld, or why it is unjudged."""
+
+
+class Planted(Record):
+    """A pair whose verdict was known before the judge saw it; it measures the judge, never the data."""
+
+    sample_id: str
+    """Of the pair; no dataset holds it."""
+    source_id: str
+    """The sample of D_j that it was made from."""
+    truth: Verdict4
+    label_change: str
+    """What was done to the label: a name of `looptool.judge.corrupt`, `reworded`, or empty."""
+    predicted_change: str
+    """What was done to the right answer to make the prediction; empty if nothing."""
+    label: Label
+    predicted: Label
+    verdict: Verdict4 | Literal["unjudged"]
+    votes: tuple[Vote, ...]
+    note: str = ""
+    """Why it is unjudged."""
+
+
+class Retracted(Record):
+    """What the retractions of a campaign change in the inputs of one merge; empty where nothing."""
+
+    samples: dict[str, str] = {}
+    """Samples that are left out, with why: `named`, or `descendant_of <id>`."""
+    unchanged: tuple[str, ...] = ()
+    """Samples of D_j whose correction is left out: they go on with the label that they have."""
+    restored: tuple[str, ...] = ()
+    """Samples of earlier datasets that come back in place of their retracted corrections in D_j."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of what is changed, not of who asked for it, when and in what words."""
+        return content_id("x", self.model_dump(mode="json"))
 
 
 class StepMetrics(Record):

@@ -7,7 +7,7 @@ is canonical JSON text. `docs/artifacts.md` is generated from this module.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 from pydantic import TypeAdapter
@@ -17,6 +17,7 @@ from looptool.records import (
     Cast,
     Coverage,
     Judgement,
+    Planted,
     Play,
     ProbeResult,
     Record,
@@ -44,12 +45,29 @@ class Fate(Record):
 
     sample_id: str
     fate: str
-    """`kept`, `replaced`, `dropped`, `quarantined` or `duplicate`."""
+    """`kept`, `replaced`, `dropped`, `quarantined`, `duplicate` or `retracted`."""
     reason: str
 
 
 MASTERED = ("low_ppl", "always_solved")
 """Reasons for which a sample is dropped that the policy answers as its label says."""
+
+
+class Contamination(Record):
+    """One overlap of a sample with a benchmark."""
+
+    sample_id: str
+    benchmark: str
+    entry: str
+    """Id of the benchmark's entry."""
+    rule: Literal["prompt", "gram8", "short", "gram3", "tool", "call", "name"]
+    """`prompt`, `gram8`, `short` (a whole prompt of 4 to 7 words), `gram3` (similarity), `tool` (name and
+    properties), `call` (the expected answer) or `name` (of a function, alone)."""
+    action: Literal["drop", "flag"]
+    score: float
+    """Jaccard similarity for `gram3`, number of shared runs for `gram8`, else 1."""
+    evidence: str
+    """What is shared, in the sample's own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +205,24 @@ TABLES: dict[str, Table] = {
             error_analysis=TEXT,
             right_approach=TEXT,
             new_label=JSON,
+            proposed_label=JSON,
+            marked=FLAG,
+            sound=FLAG,
+            note=TEXT,
+        ),
+        _table(
+            "planted",
+            Planted,
+            "Pairs with known verdicts, judged among the mismatches: they measure the judge.",
+            sample_id=TEXT,
+            source_id=TEXT,
+            truth=TEXT,
+            label_change=TEXT,
+            predicted_change=TEXT,
+            label=JSON,
+            predicted=JSON,
+            verdict=TEXT,
+            votes=JSON,
             note=TEXT,
         ),
         _table(
@@ -236,6 +272,18 @@ TABLES: dict[str, Table] = {
             fate=TEXT,
             reason=TEXT,
         ),
+        _table(
+            "contaminated",
+            Contamination,
+            "Overlaps of the rows that were merged with benchmarks; what was dropped, what only flagged.",
+            sample_id=TEXT,
+            benchmark=TEXT,
+            entry=TEXT,
+            rule=TEXT,
+            action=TEXT,
+            score=FLOAT,
+            evidence=TEXT,
+        ),
     )
 }
 
@@ -264,14 +312,20 @@ def to_table(kind: str, records: Iterable[Record]) -> pa.Table:
     return pa.table(columns, schema=table.arrow)
 
 
+def check_columns(kind: str, schema: pa.Schema, where: str = "table") -> None:
+    """Raises DataError unless the columns are those of the kind."""
+    expected = list(table_of(kind).columns)
+    if list(schema.names) != expected:
+        raise DataError(
+            f"{where}: columns {schema.names}, expected {expected}; "
+            "it was written by another version of looptool"
+        )
+
+
 def from_table(kind: str, data: pa.Table, where: str = "table") -> Iterator[Record]:
     """Records of an Arrow table; DataError names the row that does not fit."""
     table = table_of(kind)
-    if list(data.schema.names) != list(table.columns):
-        raise DataError(
-            f"{where}: columns {data.schema.names}, expected {list(table.columns)}; "
-            "it was written by another version of looptool"
-        )
+    check_columns(kind, data.schema, where)
     validate = _row_validator(table)
     for number, row in enumerate(data.to_pylist()):
         try:

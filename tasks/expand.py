@@ -2,11 +2,28 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from looptool.artifacts import ArtifactRef, shards
-from looptool.expand import ErrorSeed, ExpandOutcome, choose_seeds, error_seeds, expand_seeds
-from looptool.records import JsonObject, Judgement, Rejection, Sample
+from looptool.chat import Teacher
+from looptool.config import LoopConfig, read_range
+from looptool.expand import (
+    ErrorSeed,
+    Setting,
+    Variety,
+    choose_seeds,
+    error_seeds,
+    expand_seeds,
+    load_variety,
+    summarise,
+    tools_of,
+)
+from looptool.records import Judgement, Rejection, Sample
+from looptool.schema import records_of
+from looptool.seed.difficulty import name_difficulty
 from looptool.seed.people import load_people
+from looptool.validate import validate_samples
+from tasks.parts import AT_ONCE, Parts, Tables, make_parts
 from tasks.policies import stage_task
 from tasks.progress import Progress, logger
 from tasks.scope import Scope, Stage, run_async
@@ -15,62 +32,110 @@ from tasks.teacher import open_teacher
 
 @stage_task("expand")
 def expand(scope: Scope, dataset: ArtifactRef, verdicts: ArtifactRef) -> ArtifactRef:
-    """Grow new samples from the error seeds; tables `samples` and `rejections`."""
+    """Grow validated samples from the error seeds; tables `samples` and `rejections`.
+
+    In parts of half of `expand.shard_size` error seeds, of which two are under way: that is what a
+    killed run repeats.
+    """
     stage = Stage("expand", scope, {"dataset": dataset, "verdicts": verdicts})
     if done := stage.committed():
         return done
     config = scope.config.expand
-    samples = {s.sample_id: s for s in stage.store.read(dataset, "samples", Sample)}
+    samples = stage.store.read(dataset, "samples", Sample)
     judgements = stage.store.read(verdicts, "judgements", Judgement)
-    seeds = choose_seeds(
-        error_seeds(samples, judgements, scope.iteration),
-        config.max_seeds,
-        scope.config.random_seed,
+    rows = {sample.sample_id: sample for sample in samples}
+    found = error_seeds(rows, judgements, scope.iteration)
+    seeds = choose_seeds(found, config.max_seeds, scope.config.random_seed)
+    began = time.monotonic()
+    parts = run_async(_expand(stage, scope, seeds, plan_variety(scope.config, samples)))
+    grown, rejected = parts.rows("samples", Sample), parts.rows("rejections", Rejection)
+    report = summarise(seeds, grown, rejected, config.per_seed)
+    logger().info(
+        "%d new samples from %d error seeds, %d attempts",
+        report.accepted,
+        report.seeds,
+        report.attempted,
     )
-    grown: list[Sample] = []
-    reports: list[JsonObject] = []
-    usage: list[JsonObject] = []
-    began, done_seeds = time.monotonic(), 0
-    with Progress("expand", scope.iteration, "error seeds") as progress:
-        for number, part in shards(seeds, config.shard_size):
-            found = stage.writer.load_part("samples", "samples", number, Sample)
-            if found is None or stage.writer.load_part(*_REJECTED, number, Rejection) is None:
-                outcome, cost = run_async(_expand(scope, part))
-                found = list(outcome.samples)
-                stage.writer.write("samples", "samples", found, number)
-                stage.writer.write(*_REJECTED, outcome.rejections, number)
-                reports.append(outcome.report.model_dump(mode="json"))
-                usage.append(cost)
-            grown += found
-            done_seeds += len(part)
-            progress(done_seeds, len(seeds))
-    logger().info("%d new samples from %d error seeds", len(grown), len(seeds))
-    seconds = max(1e-9, time.monotonic() - began)
+    made = len(grown) * parts.fresh / max(1, len(parts.tables))
     return stage.commit(
         {
             "error_seeds": len(seeds),
-            "parts": reports,
-            "teacher": usage,
-            "per_second": len(grown) / seconds,
+            "reviewed": True,
+            "report": report,
+            "failures": parts.failures(),
+            "teacher": parts.usage,
+            "per_second": made / max(1e-9, time.monotonic() - began),
         }
     )
 
 
-_REJECTED = ("rejections", "rejections")
+def plan_variety(config: LoopConfig, samples: Sequence[Sample]) -> Variety:
+    """What new samples vary over: the profile's people, and the tools of the training samples."""
+    people = load_people(config.seed.people)
+    scenarios, values = load_variety()
+    ranges = [read_range(text)[1] for text in config.seed.targets.tools]
+    return Variety(
+        personas=people.choose_personas(config.seed.personas),
+        styles=people.choose_styles(config.seed.styles),
+        scenarios=config.expand.scenarios or scenarios,
+        values=values,
+        tools=tools_of(samples) if config.expand.vary_tools else (),
+        tools_max=max(ranges, default=config.seed.tools_max),
+    )
 
 
-async def _expand(scope: Scope, seeds: Sequence[ErrorSeed]) -> tuple[ExpandOutcome, JsonObject]:
-    voices = scope.config.seed
-    people = load_people(voices.people)
+async def _expand(
+    stage: Stage, scope: Scope, seeds: Sequence[ErrorSeed], variety: Variety
+) -> Parts:
+    config = scope.config.expand
+    batches = [some for _, some in shards(seeds, max(1, config.shard_size // AT_ONCE))]
     async with open_teacher(scope) as teacher:
-        outcome = await expand_seeds(
-            seeds,
-            scope.config.expand,
-            teacher,
-            random_seed=scope.config.random_seed,
-            iteration=scope.iteration,
-            personas=tuple(map(people.persona, people.choose_personas(voices.personas))),
-            styles=people.choose_styles(voices.styles),
-            date="",
-        )
-        return outcome, teacher.usage_report()
+        setting = make_setting(scope, variety, teacher)
+        with Progress("expand", scope.iteration, "new samples") as progress:
+            tried, accepted = 0, 0
+
+            def show(seeds_done: int, more: int) -> None:
+                nonlocal tried, accepted
+                tried += seeds_done * config.per_seed
+                accepted += more
+                cost = teacher.total().cost_usd
+                total = len(seeds) * config.per_seed
+                progress(tried, total, accepted=accepted, cost_usd=cost or None)
+
+            async def work(some: Sequence[ErrorSeed]) -> Tables:
+                made = await expand_seeds(some, setting, teacher, partial(show, 1))
+                return {"samples": made.samples, "rejections": made.rejections}
+
+            def show_stored(rows: Tables) -> None:
+                samples = records_of(rows["samples"], Sample)
+                rejections = records_of(rows["rejections"], Rejection)
+                parents = {sample.parent_id for sample in samples}
+                parents |= {rejection.row["parent_id"] for rejection in rejections}
+                show(len(parents), len(samples))
+
+            return await make_parts(
+                stage,
+                {"samples": Sample, "rejections": Rejection},
+                [partial(work, some) for some in batches],
+                teacher,
+                show_stored,
+            )
+
+
+def make_setting(scope: Scope, variety: Variety, teacher: Teacher) -> Setting:
+    """How the seeds of a round are expanded: every attempt is validated as in the seed phase."""
+    rules = scope.config.validate_
+
+    async def check(sample: Sample) -> Rejection | None:
+        found = await validate_samples([sample], rules, teacher, stage="expand")
+        return found.rejected[0] if found.rejected else None
+
+    return Setting(
+        config=scope.config.expand,
+        variety=variety,
+        people=load_people(scope.config.seed.people),
+        check=check,
+        name_difficulty=name_difficulty,
+        random_seed=scope.config.random_seed,
+        iteration=scope.iteration,
+    )

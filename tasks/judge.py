@@ -1,64 +1,183 @@
 """JGLV: was the prediction wrong, or the label?"""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
-from looptool.artifacts import ArtifactRef, shards
-from looptool.judge import JudgeOutcome, judge_mismatches
-from looptool.records import JsonObject, Judgement, ProbeResult, Sample
+from looptool.artifacts import ArtifactRef, artifact_key
+from looptool.judge import (
+    JudgeMeasure,
+    Pair,
+    Plan,
+    apply_trust,
+    count_planted,
+    find_mastered,
+    find_mismatch,
+    judge_batch,
+    measure_judge,
+    plant_pairs,
+    report_judgements,
+)
+from looptool.prompts import digest as prompt_digest
+from looptool.records import Judgement, Planted, ProbeResult, Sample
+from looptool.schema import records_of
 from looptool.validate import find_label_problems
+from tasks.parts import AT_ONCE, Parts, Tables, make_parts
 from tasks.policies import stage_task
 from tasks.progress import Progress, logger
-from tasks.scope import Scope, Stage, run_async
+from tasks.scope import Input, Scope, Stage, run_async
 from tasks.teacher import open_teacher
 
-Pair = tuple[Sample, ProbeResult]
+Batch = tuple[Sequence[Pair], Sequence[Plan]]
 
 
 @stage_task("judge")
-def judge(scope: Scope, dataset: ArtifactRef, probes: ArtifactRef) -> ArtifactRef:
-    """Judge every mismatch of the probe, part by part; table `judgements`."""
-    stage = Stage("judge", scope, {"dataset": dataset, "probes": probes})
+def judge(
+    scope: Scope, dataset: ArtifactRef, probes: ArtifactRef, earlier: Sequence[ArtifactRef] = ()
+) -> ArtifactRef:
+    """Judge every mismatch of the probe, planted pairs among them; tables `judgements`, `planted`.
+
+    `earlier` are the artifacts of this stage in the rounds before: the planted pairs of those with the
+    same judge count in the measure of it. In parts of half of `judge.shard_size` mismatches, of which
+    two are under way: that is what a killed run repeats.
+    """
+    inputs: dict[str, Input] = {"dataset": dataset, "probes": probes, "earlier": list(earlier)}
+    stage = Stage("judge", scope, inputs)
     if done := stage.committed():
         return done
-    samples = {s.sample_id: s for s in stage.store.read(dataset, "samples", Sample)}
-    pairs = [
-        (samples[result.sample_id], result)
-        for result in stage.store.read(probes, "probes", ProbeResult)
-        if not result.matched and not result.failure
-    ]
-    judgements: list[Judgement] = []
-    reports: list[JsonObject] = []
-    usage: list[JsonObject] = []
+    config, random_seed = scope.config.judge, scope.config.random_seed
+    samples = stage.store.read(dataset, "samples", Sample)
+    results = stage.store.read(probes, "probes", ProbeResult)
+    pairs = find_pairs(samples, results)
+    plans = plant_pairs(
+        samples,
+        find_mastered(results),
+        count_planted(len(pairs), config),
+        find_label_problems,
+        # Another round has other pairs, so that pooled ones say more than one round's.
+        random_seed + scope.iteration,
+    )
     began = time.monotonic()
-    with Progress("judge", scope.iteration, "mismatches") as progress:
-        for number, rows in shards(pairs, scope.config.judge.shard_size):
-            found = stage.writer.load_part("judgements", "judgements", number, Judgement)
-            if found is None:
-                outcome, cost = run_async(_judge(scope, rows))
-                found = list(outcome.judgements)
-                stage.writer.write("judgements", "judgements", found, number)
-                reports.append(outcome.report.model_dump(mode="json"))
-                usage.append(cost)
-            judgements += found
-            progress(len(judgements), len(pairs))
-    verdicts = Counter(judgement.verdict for judgement in judgements)
-    logger().info("verdicts: %s", dict(verdicts))
-    seconds = max(1e-9, time.monotonic() - began)
+    parts = run_async(_judge(stage, scope, pairs, plans))
+    judge_id = identify_judge(stage)
+    measure = measure_judge(
+        parts.rows("planted", Planted),
+        read_planted(stage, earlier, judge_id),
+        parts.rows("judgements", Judgement),
+        config,
+        random_seed,
+    )
+    judgements = _settle(stage, parts, measure)
+    report = report_judgements(judgements)
+    logger().info("verdicts: %s", report.by_verdict)
+    tell_trust(measure, report.labels_withheld)
+    judged = len(pairs) * parts.fresh / max(1, len(parts.tables))
     return stage.commit(
         {
-            "by_verdict": dict(verdicts),
-            "parts": reports,
-            "teacher": usage,
-            "per_second": len(judgements) / seconds,
+            "report": report,
+            "by_verdict": report.by_verdict,
+            "measure": measure,
+            "judge": judge_id,
+            "judge_trusted": measure.trust.trusted,
+            "judge_trust_reason": measure.trust.reason,
+            "failures": parts.failures(),
+            "teacher": parts.usage,
+            "per_second": judged / max(1e-9, time.monotonic() - began),
         }
     )
 
 
-async def _judge(scope: Scope, pairs: Sequence[Pair]) -> tuple[JudgeOutcome, JsonObject]:
+def find_pairs(samples: Sequence[Sample], results: Sequence[ProbeResult]) -> list[Pair]:
+    """The mismatches of a probe, those that match by the relaxed rule alone among them, marked."""
+    by_id = {sample.sample_id: sample for sample in samples}
+    return [
+        find_mismatch(by_id[result.sample_id], result)
+        for result in results
+        if not result.matched and not result.failure
+    ]
+
+
+async def _judge(stage: Stage, scope: Scope, pairs: Sequence[Pair], plans: Sequence[Plan]) -> Parts:
+    config = scope.config.judge
+    batches = deal_batches(pairs, plans, max(1, config.shard_size // AT_ONCE))
     async with open_teacher(scope) as teacher:
-        outcome = await judge_mismatches(
-            pairs, scope.config.judge, teacher, rule_check=find_label_problems
+        with Progress("judge", scope.iteration, "mismatches") as progress:
+            ended = 0
+
+            def show(rows: Tables) -> None:
+                nonlocal ended
+                ended += len(rows["judgements"])
+                progress(ended, len(pairs), cost_usd=teacher.total().cost_usd or None)
+
+            async def judge_one(batch: Batch) -> Tables:
+                judgements, planted = await judge_batch(
+                    *batch,
+                    config,
+                    teacher,
+                    rule_check=find_label_problems,
+                    random_seed=scope.config.random_seed,
+                )
+                rows: Tables = {"judgements": judgements, "planted": planted}
+                show(rows)
+                return rows
+
+            return await make_parts(
+                stage,
+                {"judgements": Judgement, "planted": Planted},
+                [partial(judge_one, batch) for batch in batches],
+                teacher,
+                show,
+            )
+
+
+def deal_batches(pairs: Sequence[Pair], plans: Sequence[Plan], size: int) -> list[Batch]:
+    """Mismatches in batches of at most `size`, each with its share of the planted pairs."""
+    starts = range(0, max(1, len(pairs)), size)
+    batches: list[Batch] = []
+    for start in starts:
+        end = min(start + size, len(pairs))
+        first, last = (round(len(plans) * at / max(1, len(pairs))) for at in (start, end))
+        batches.append((pairs[start:end], plans[first:last]))
+    return batches
+
+
+def _settle(stage: Stage, parts: Parts, measure: JudgeMeasure) -> list[Judgement]:
+    """All judgements, labels replaced or withheld, in the parts too: only now is the judge measured."""
+    settled: list[Judgement] = []
+    for number, tables in enumerate(parts.tables):
+        rows = records_of(tables["judgements"], Judgement)
+        rows = list(apply_trust(rows, stage.scope.config.judge, measure.trust))
+        stage.writer.write("judgements", "judgements", rows, number)
+        settled += rows
+    return settled
+
+
+def identify_judge(stage: Stage) -> str:
+    """Digest of who judges and by which rule: planted pairs of one judge may be counted together."""
+    aside = {"random_seed", "judge.planted_rate", "judge.planted_min", "judge.precision_floor"}
+    aside |= {"judge.replace_labels", "judge.shard_size"}
+    settings = {name: value for name, value in stage.settings.items() if name not in aside}
+    return artifact_key("judge", settings, prompt_digest("judge_compare"))
+
+
+def read_planted(
+    stage: Stage, earlier: Sequence[ArtifactRef], judge_id: str
+) -> list[list[Planted]]:
+    """The planted pairs of earlier rounds in which the same judge judged."""
+    return [
+        stage.store.read(ref, "planted", Planted)
+        for ref in earlier
+        if stage.store.manifest_of(ref).stats.get("judge") == judge_id
+    ]
+
+
+def tell_trust(measure: JudgeMeasure, withheld: int) -> None:
+    """Say in the log whether labels are replaced, and why not."""
+    if measure.trust.trusted:
+        logger().info("labels are replaced: %s", measure.trust.reason)
+    elif withheld:
+        logger().warning(
+            "%d proposed labels are withheld, their samples quarantined: %s",
+            withheld,
+            measure.trust.reason,
         )
-        return outcome, teacher.usage_report()

@@ -1,33 +1,51 @@
 """The first dataset and the next one."""
 
-from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from looptool.artifacts import ArtifactRef
+from looptool.decontaminate import BenchmarkIndex, load_index
 from looptool.merge import (
-    MergeInputs,
-    MergeOutcome,
-    merge_round,
-    unused,
+    NOTHING_RETRACTED,
+    Merged,
+    MergeReport,
+    MergeSources,
+    Source,
+    heldout_rows,
+    merge_sources,
+    nothing,
+    training_rows,
 )
-from looptool.merge import (
-    first_dataset as draw_first,
-)
-from looptool.records import Judgement, ProbeResult, Sample, Split
+from looptool.records import Retracted
+from looptool.schema import Fate
 from tasks.policies import stage_task
 from tasks.progress import logger
 from tasks.scope import Input, Scope, Stage
 
+RETRACTED_PART = 99999
+"""Number of the part of `fates` that is about retracted samples; there is none without them."""
+
 
 @stage_task("dataset")
-def first_dataset(scope: Scope, pool: ArtifactRef) -> ArtifactRef:
-    """D_1: seeds drawn from the validated pool; table `samples`."""
-    stage = Stage("dataset", scope, {"pool": pool})
+def first_dataset(
+    scope: Scope, pool: ArtifactRef, retracted: Retracted = NOTHING_RETRACTED
+) -> ArtifactRef:
+    """D_1: seeds drawn from the validated pool; tables `samples`, `fates`, `contaminated`."""
+    stage = Stage("dataset", scope, {"pool": pool, "retracted": retracted})
     if done := stage.committed():
         return done
-    seeds, heldout = read_pool(stage, pool)
-    merging, random_seed = scope.config.merge, scope.config.random_seed
-    return _commit(stage, draw_first(seeds, merging, random_seed, heldout))
+    seeds = _source(stage, pool, "samples")
+    sources = MergeSources(
+        pool=training_rows(seeds),
+        current=nothing("samples"),
+        probes=nothing("probes"),
+        judgements=nothing("judgements"),
+        expansions=nothing("samples"),
+        heldout=heldout_rows(seeds),
+        iteration=0,
+        retracted=retracted,
+    )
+    return _write(stage, sources, {"pool": [pool]})
 
 
 @stage_task("merge")
@@ -38,53 +56,106 @@ def merge(
     probes: ArtifactRef,
     verdicts: ArtifactRef,
     expansions: ArtifactRef,
+    retracted: Retracted = NOTHING_RETRACTED,
 ) -> ArtifactRef:
-    """D_{j+1} from D_j (the last of `history`) and what was found out about it."""
+    """D_{j+1} from D_j (the last of `history`) and what was found out about it.
+
+    Tables as those of the first dataset.
+    """
     inputs: dict[str, Input] = {
         "pool": pool,
         "history": history,
         "probes": probes,
         "verdicts": verdicts,
         "expansions": expansions,
+        "retracted": retracted,
     }
     stage = Stage("merge", scope, inputs)
     if done := stage.committed():
         return done
-    store = stage.store
-    seeds, heldout = read_pool(stage, pool)
-    earlier = [store.read(ref, "samples", Sample) for ref in history]
-    used = {sample.sample_id for dataset in earlier for sample in dataset}
-    outcome = merge_round(
-        MergeInputs(
-            pool=unused(seeds, used),
-            current=earlier[-1],
-            probes=store.read(probes, "probes", ProbeResult),
-            judgements=store.read(verdicts, "judgements", Judgement),
-            expansions=store.read(expansions, "samples", Sample),
-            heldout=heldout,
-            iteration=scope.iteration,
-        ),
-        scope.config.merge,
-        scope.config.random_seed,
+    seeds = _source(stage, pool, "samples")
+    earlier = [_source(stage, ref, "samples") for ref in history]
+    sources = MergeSources(
+        pool=training_rows(seeds),
+        current=earlier[-1],
+        probes=_source(stage, probes, "probes"),
+        judgements=_source(stage, verdicts, "judgements"),
+        expansions=_source(stage, expansions, "samples"),
+        heldout=heldout_rows(seeds),
+        iteration=scope.iteration,
+        earlier=earlier[:-1],
+        retracted=retracted,
     )
-    return _commit(stage, outcome)
+    parents = {
+        "pool": [pool],
+        "datasets": list(history),
+        "probes": [probes],
+        "verdicts": [verdicts],
+        "expansions": [expansions],
+    }
+    return _write(stage, sources, parents)
 
 
-def read_pool(stage: Stage, pool: ArtifactRef) -> tuple[list[Sample], list[Sample]]:
-    """The validated seeds, and the held-out samples that no dataset may hold."""
-    samples = stage.store.read(pool, "samples", Sample)
-    return (
-        [sample for sample in samples if sample.split is Split.TRAIN],
-        [sample for sample in samples if sample.split is not Split.TRAIN],
-    )
+def _source(stage: Stage, ref: ArtifactRef, table: str) -> Source:
+    """A table of an artifact, named like its kind."""
+    return Source(table, lambda: stage.store.scan(ref, table))
 
 
-def _commit(stage: Stage, outcome: MergeOutcome) -> ArtifactRef:
-    stage.writer.write("samples", "samples", outcome.dataset)
-    stage.writer.write("fates", "fates", outcome.fates)
-    origins = Counter(sample.origin.value for sample in outcome.dataset)
-    kinds = Counter(sample.kind.value for sample in outcome.dataset)
-    logger().info("%d samples: %s", len(outcome.dataset), dict(origins))
+def _write(
+    stage: Stage, sources: MergeSources, parents: dict[str, list[ArtifactRef]]
+) -> ArtifactRef:
+    config = stage.scope.config
+    indexes = _load_indexes(config.merge.decontaminate)
+    with merge_sources(sources, config.merge, config.random_seed, indexes) as merged:
+        _log(merged.report)
+        _write_tables(stage, merged)
+    if fates := _retracted_fates(sources):
+        stage.writer.write("fates", "fates", fates, RETRACTED_PART)
     return stage.commit(
-        {"by_origin": dict(origins), "by_kind": dict(kinds), "report": outcome.report}
+        {
+            "by_origin": merged.report.by_origin,
+            "by_kind": merged.report.by_kind,
+            "report": merged.report,
+            "parents": {name: [ref.uri for ref in refs] for name, refs in parents.items()},
+            "retracted": sources.retracted,
+        }
     )
+
+
+def _retracted_fates(sources: MergeSources) -> list[Fate]:
+    """The merge never saw these samples; that they were left out is on record all the same.
+
+    Seeds that nothing has drawn yet, and what left before D_j, have no fate in this merge: a retraction
+    of them alone does not change the artifact's digest.
+    """
+    gone = sources.retracted.samples
+    if not gone:
+        return []
+    elsewhere = _ids(sources.pool).union(*map(_ids, sources.earlier)) - _ids(sources.current)
+    return [
+        Fate(sample_id=name, fate="retracted", reason=why)
+        for name, why in sorted(gone.items())
+        if name not in elsewhere
+    ]
+
+
+def _ids(source: Source) -> set[str]:
+    return {name for batch in source.read() for name in batch["sample_id"].to_pylist()}
+
+
+def _write_tables(stage: Stage, merged: Merged) -> None:
+    for number, part in enumerate(merged.samples):
+        stage.writer.write_table("samples", "samples", part, number)
+    for number, part in enumerate(merged.fates):
+        stage.writer.write_table("fates", "fates", part, number)
+    stage.writer.write("contaminated", "contaminated", merged.contaminated)
+
+
+def _load_indexes(paths: Sequence[str]) -> list[BenchmarkIndex]:
+    return [load_index(Path(path)) for path in paths]
+
+
+def _log(report: MergeReport) -> None:
+    logger().info("%d samples: %s", report.size, report.by_origin)
+    for name, found in report.benchmarks.items():
+        logger().info("%s: %d overlap, %d flagged", name, found.dropped, found.flagged)

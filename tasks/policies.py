@@ -15,6 +15,7 @@ from prefect.context import TaskRunContext
 
 from looptool.artifacts import ArtifactRef, CheckpointRef, artifact_key
 from looptool.errors import LoopToolError
+from looptool.records import Retracted
 from tasks.scope import Scope, stage_key
 
 P = ParamSpec("P")
@@ -31,7 +32,7 @@ def cache_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 def _is_input(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(isinstance(item, ArtifactRef) for item in value)
-    return isinstance(value, ArtifactRef | CheckpointRef)
+    return isinstance(value, ArtifactRef | CheckpointRef | Retracted)
 
 
 def is_retryable(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

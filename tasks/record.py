@@ -108,6 +108,7 @@ def conclude(
         scores=scores,
         promotion=promotion,
         best=trained if promotion.promoted else start,
+        verdicts=stages["judge"],
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         summary=summarise(store, dataset, scores, start.scores, stages, promotion),
     )
@@ -125,7 +126,7 @@ def compare_policies(
         [s for s in store.read(pool, "samples", Sample) if s.split is not Split.TRAIN],
         store.read(start.scores, "probes", ProbeResult),
         store.read(scores, "probes", ProbeResult),
-        scope.config.gate,
+        scope.config.promotion,
         against=start.iteration,
     )
     if promotion.reason:

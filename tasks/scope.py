@@ -14,17 +14,18 @@ from pydantic_core import to_jsonable_python
 from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store, artifact_key
 from looptool.campaign import Campaign, computed_settings
 from looptool.config import LoopConfig
+from looptool.decontaminate import load_index
 from looptool.errors import DataError, shorten
 from looptool.fingerprint import code_digest
 from looptool.prompts import digest as prompt_digest
-from looptool.records import JsonObject, Record, canonical_json
+from looptool.records import JsonObject, Record, Retracted, canonical_json
 from tasks.progress import logger
 from tasks.stages import STAGES
 
 R = TypeVar("R", bound=Record)
 T = TypeVar("T")
 
-Input = ArtifactRef | CheckpointRef | Sequence[ArtifactRef] | str
+Input = ArtifactRef | CheckpointRef | Retracted | Sequence[ArtifactRef] | str
 """What a stage may be made from: references, or a digest given as text."""
 
 
@@ -110,7 +111,7 @@ def input_digest(value: Input) -> str:
     """Content digest of an input."""
     if isinstance(value, str):
         return value
-    if isinstance(value, ArtifactRef | CheckpointRef):
+    if isinstance(value, ArtifactRef | CheckpointRef | Retracted):
         return value.digest
     return artifact_key("list", [item.digest for item in value])
 
@@ -118,17 +119,22 @@ def input_digest(value: Input) -> str:
 def stage_settings(name: str, config: LoopConfig) -> JsonObject:
     """The settings that a stage's result depends on, flat."""
     prefixes = STAGES[name].settings
-    return {
+    settings = {
         key: value
         for key, value in computed_settings(config).items()
         if any(key == p or key.startswith(p + ".") for p in prefixes)
     }
+    if "merge" in prefixes and config.merge.decontaminate:
+        # What an index holds counts, not where it lies.
+        indexes = [load_index(Path(path)) for path in config.merge.decontaminate]
+        settings["merge.decontaminate"] = sorted(index.digest for index in indexes)
+    return settings
 
 
 def stage_key(name: str, scope: Scope, inputs: Mapping[str, Input]) -> str:
     """Digest of everything that a stage's result depends on."""
     stage = STAGES[name]
-    modules = [stage.module]
+    modules = [stage.module, *stage.others]
     if stage.prompts and scope.config.teacher.base_url == "simulator":
         modules.append("looptool.simulator")
     return artifact_key(

@@ -10,6 +10,8 @@ class StageSpec:
     settings: tuple[str, ...]
     module: str
     prompts: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    """Modules of other rooms whose functions the task hands to it."""
 
 
 STAGES: dict[str, StageSpec] = {
@@ -30,11 +32,31 @@ STAGES: dict[str, StageSpec] = {
     "train": StageSpec(("random_seed", "train"), "looptool.train"),
     "evaluate": StageSpec(("evaluate", "policy.engine", "policy.dtype"), "looptool.evaluate"),
     "probe": StageSpec(("random_seed", "probe", "policy.engine", "policy.dtype"), "looptool.probe"),
-    "judge": StageSpec(("random_seed", "judge", "teacher"), "looptool.judge", ("judge_compare",)),
+    "judge": StageSpec(
+        ("random_seed", "judge", "teacher"),
+        "looptool.judge",
+        ("judge_compare",),
+        ("looptool.validate",),
+    ),
     "expand": StageSpec(
-        ("random_seed", "expand", "teacher", "seed.personas", "seed.styles", "seed.people"),
+        (
+            *("random_seed", "expand", "teacher", "validate.review", "validate.grounding"),
+            *(
+                "seed.personas",
+                "seed.styles",
+                "seed.people",
+                "seed.tools_max",
+                "seed.targets.tools",
+            ),
+        ),
         "looptool.expand",
-        ("expand_sample",),
+        ("expand_sample", "validate_review"),
+        (
+            "looptool.validate",
+            "looptool.seed.people",
+            "looptool.seed.data",
+            "looptool.seed.difficulty",
+        ),
     ),
     "merge": StageSpec(("random_seed", "merge"), "looptool.merge"),
 }

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from looptool.artifacts import ArtifactRef
+from looptool.config import ValidateConfig
 from looptool.records import Rejection, Sample
 from looptool.validate import Violation, cut_parts, find_violations, review_part, summarise
 from looptool.validate.review import group_conversations
@@ -22,19 +23,23 @@ def validate(scope: Scope, candidates: ArtifactRef) -> ArtifactRef:
     """Check samples by rules and by review; tables `samples` and `rejections`.
 
     In parts of half of `validate.shard_size` dialogues, of which two are under way: that is what a
-    killed run repeats.
+    killed run repeats. Candidates whose manifest says `reviewed` are checked by the rules alone, and
+    against each other.
     """
     stage = Stage("validate", scope, {"candidates": candidates})
     if done := stage.committed():
         return done
     samples = stage.store.read(candidates, "samples", Sample)
+    config = scope.config.validate_
+    if stage.store.manifest_of(candidates).stats.get("reviewed"):
+        config = config.model_copy(update={"review": False})
     began = time.monotonic()
-    found = find_violations(samples, scope.config.validate_)
-    parts = run_async(_review(stage, scope, samples, found))
+    found = find_violations(samples, config)
+    parts = run_async(_review(stage, scope, samples, found, config))
     kept, rejected = parts.rows("samples", Sample), parts.rows("rejections", Rejection)
     logger().info("%d of %d samples accepted", len(kept), len(samples))
     left = [sample for number, sample in enumerate(samples) if number not in found]
-    asked = len(group_conversations(left)[0]) if scope.config.validate_.review else 0
+    asked = len(group_conversations(left)[0]) if config.review else 0
     report = summarise(kept, rejected, asked)
     checked = len(samples) * parts.fresh / max(1, len(parts.tables))
     return stage.commit(
@@ -48,8 +53,9 @@ def validate(scope: Scope, candidates: ArtifactRef) -> ArtifactRef:
     )
 
 
-async def _review(stage: Stage, scope: Scope, samples: Sequence[Sample], found: Found) -> Parts:
-    config = scope.config.validate_
+async def _review(
+    stage: Stage, scope: Scope, samples: Sequence[Sample], found: Found, config: ValidateConfig
+) -> Parts:
     ranges = cut_parts(samples, max(1, config.shard_size // AT_ONCE))
     async with open_teacher(scope) as teacher:
         with Progress("validate", scope.iteration, "samples") as progress:

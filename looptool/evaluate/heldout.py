@@ -5,7 +5,6 @@ from 77.8 to 61.1), so every slice is reported for seen and unseen tools and by 
 What could not be asked (a prompt that does not fit) is counted apart and is in no slice.
 """
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +13,8 @@ from dataclasses import dataclass
 from looptool.config import EvaluateConfig
 from looptool.engines import Engine, Limits
 from looptool.engines.grading import build_prompt, grade
+from looptool.intervals import wilson_interval
 from looptool.records import ProbeResult, Sample, Score, Split
-
-Z95 = 1.959963984540054
-"""The 97.5% quantile of the normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +83,6 @@ def answers_by_slice(
             for name, correct in _slices(sample, result):
                 found.setdefault(name, {})[sample.sample_id] = correct
     return found
-
-
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95% Wilson interval of a share; (0, 1) without observations."""
-    if n == 0:
-        return 0.0, 1.0
-    share, z2 = correct / n, Z95 * Z95
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _slices(sample: Sample, result: ProbeResult) -> Iterator[tuple[str, bool]]:

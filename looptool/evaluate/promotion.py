@@ -12,7 +12,7 @@ likely it is to lose so many.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from looptool.config import GateConfig
+from looptool.config import PromotionConfig
 from looptool.evaluate.heldout import answers_by_slice
 from looptool.records import ProbeResult, Promotion, Sample, SliceChange
 
@@ -21,7 +21,7 @@ def decide_promotion(
     samples: Sequence[Sample],
     best: Sequence[ProbeResult],
     new: Sequence[ProbeResult],
-    config: GateConfig,
+    config: PromotionConfig,
     *,
     against: int,
 ) -> Promotion:

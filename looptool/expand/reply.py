@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from looptool.decisions import kind_of
 from looptool.errors import DataError, shorten
+from looptool.expand.plan import Variation
 from looptool.records import (
     AssistantMessage,
     Kind,
@@ -68,9 +69,9 @@ class ExpandReply(BaseModel):
 
 
 def build_sample(
-    parent: Sample, reply: ExpandReply, iteration: int, voice: tuple[str, str], date: str
+    parent: Sample, reply: ExpandReply, iteration: int, variation: Variation, date: str
 ) -> Sample:
-    """The sample that a reply describes; raises DataError if it is none."""
+    """The sample that a reply describes, as difficult as its parent; raises DataError if it is none."""
     system = [message for message in parent.messages if isinstance(message, SystemMessage)]
     messages = (*system, *_read_messages(reply.messages))
     label = Label(calls=_read_calls(reply.label.tool_calls), text=reply.label.content or "")
@@ -79,23 +80,24 @@ def build_sample(
     if not isinstance(messages[-1], UserMessage | ToolMessage):
         raise DataError(f"the conversation ends with {messages[-1].role}, not before a decision")
     try:
-        canonical_json([message.model_dump(mode="json") for message in messages])
-        canonical_json(label.model_dump(mode="json"))
+        # Not in pydantic's JSON mode, which writes null for an infinite number.
+        canonical_json([message.model_dump() for message in messages])
+        canonical_json(label.model_dump())
     except ValueError as error:
         raise DataError(f"values that are not JSON: {shorten(error)}") from error
-    persona, style = voice
     return make_sample(
         kind=_kind_of_child(parent, messages, label),
         split=parent.split,
         origin=Origin.EXPANSION,
-        tools=parent.tools,
+        tools=variation.tools,
         messages=messages,
         label=label,
         ordered=parent.ordered,
         date=date,
-        persona=persona,
-        style=style,
+        persona=variation.persona,
+        style=variation.style,
         language=parent.language,
+        difficulty=parent.difficulty,
         dialogue_id=content_id(
             "d", parent.sample_id, [message.model_dump(mode="json") for message in messages]
         ),

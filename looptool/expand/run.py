@@ -1,286 +1,221 @@
-"""The attempts on each error seed, bounded and reproducible."""
+"""The attempts on each error seed: bounded, validated one by one, reproducible."""
 
-import hashlib
-import math
-import random
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from looptool.chat import Teacher, gather_bounded
 from looptool.chat.outage import raise_if_down
 from looptool.config import ExpandConfig
-from looptool.decisions import relabel
 from looptool.errors import DataError, TeacherError, TeacherMalformed, TeacherRefused, shorten
+from looptool.expand.plan import Descriptions, Variation, Variety, plan_variations
+from looptool.expand.repeats import Family, find_lost_trap
 from looptool.expand.reply import ExpandReply, build_sample
+from looptool.expand.seeds import ErrorSeed, draw
+from looptool.expand.toolset import NameDifficulty, find_difficulty
 from looptool.prompts import render
-from looptool.records import (
-    JsonObject,
-    Judgement,
-    Label,
-    Message,
-    Origin,
-    Record,
-    Rejection,
-    Sample,
-    Split,
-    canonical_json,
-    content_id,
-)
+from looptool.records import JsonObject, Label, Rejection, Sample, content_id
 
 STAGE = "expand"
+HANDFUL = 16
+"""Requests that may all be refused by an endpoint that is known to work."""
 
 _FAILURE_RULES = {TeacherMalformed: "unreadable", TeacherRefused: "refused"}
 
+Check = Callable[[Sample], Awaitable[Rejection | None]]
+"""What the validation has against a new sample; raises TeacherError for a review that did not come."""
+
 
 @dataclass(frozen=True, slots=True)
-class ErrorSeed:
-    """A sample on which the policy, or its label, was wrong."""
+class Setting:
+    """What all attempts of a round share."""
 
-    sample: Sample
-    """With its right label."""
-    wrong: Label
-    """The wrong answer: the policy's, or the label that was replaced."""
-    judgement: Judgement
-
-
-class ExpandReport(Record):
-    """Counts of one expansion."""
-
-    seeds: int
-    wanted: int
-    attempts: int
-    accepted: int
-    rejected_by_rule: dict[str, int]
-    short_seeds: int
-    """Seeds with fewer than k accepted samples after all attempts."""
-    accepted_by_kind: dict[str, int]
+    config: ExpandConfig
+    variety: Variety
+    people: Descriptions
+    check: Check
+    """The validation of the seed phase; its review, too, is asked for once a sample."""
+    name_difficulty: NameDifficulty
+    """For a seed whose difficulty is unknown."""
+    random_seed: int
+    iteration: int
+    date: str = ""
+    """Stands in where a seed has none."""
+    proven: bool = True
+    """The endpoint is known to answer: when it refuses a handful of requests, the fault is with them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpandOutcome:
-    """New samples in the order of their seeds, and what could not be used."""
+    """New samples in the order of their seeds, and each attempt that gave none."""
 
     samples: tuple[Sample, ...]
     rejections: tuple[Rejection, ...]
-    report: ExpandReport
 
 
-def error_seeds(
-    samples_by_id: Mapping[str, Sample], judgements: Sequence[Judgement], iteration: int
-) -> list[ErrorSeed]:
-    """The error seeds among judged samples, in the order of the judgements.
-
-    Raises DataError for a held-out sample: these are never expanded.
-    """
-    seeds: list[ErrorSeed] = []
-    for judgement in judgements:
-        sample = samples_by_id.get(judgement.sample_id)
-        if sample is None or sample.split is not Split.TRAIN:
-            raise DataError(
-                f"judged sample {judgement.sample_id} is not among the training samples"
-            )
-        if judgement.verdict == "PRED_WRONG":
-            seed = sample.model_copy(update={"origin": Origin.ERROR_SEED})
-            seeds.append(ErrorSeed(seed, judgement.predicted, judgement))
-        elif judgement.verdict == "LABEL_WRONG" and judgement.new_label is not None:
-            seeds.append(ErrorSeed(relabel(sample, judgement, iteration), sample.label, judgement))
-    return seeds
-
-
-def choose_seeds(
-    seeds: Sequence[ErrorSeed], max_seeds: int | None, random_seed: int
-) -> list[ErrorSeed]:
-    """At most so many seeds, drawn without regard to their order and returned in it."""
-    if max_seeds is None or len(seeds) <= max_seeds:
-        return list(seeds)
-    ranked = sorted(seeds, key=lambda s: _draw(random_seed, "seed", s.sample.sample_id))
-    chosen = {seed.sample.sample_id for seed in ranked[:max_seeds]}
-    return [seed for seed in seeds if seed.sample.sample_id in chosen]
+def count_attempts(config: ExpandConfig) -> int:
+    """Attempts on one seed, at most."""
+    return 2 * config.per_seed if config.max_attempts is None else config.max_attempts
 
 
 async def expand_seeds(
     seeds: Sequence[ErrorSeed],
-    config: ExpandConfig,
+    setting: Setting,
     teacher: Teacher,
-    *,
-    random_seed: int,
-    iteration: int,
-    personas: Sequence[str],
-    styles: Sequence[str],
-    date: str,
+    on_done: Callable[[int], None] = lambda accepted: None,
 ) -> ExpandOutcome:
-    """k usable samples for each seed, in at most 2k attempts each.
+    """k validated samples for each seed, in at most 2k attempts each (`expand.max_attempts`).
 
-    `date` stands in where the seed has none. The same arguments give the same requests in any order
-    of completion; `config.max_seeds` is applied first.
+    The same arguments give the same requests in any order of seeds and of completion. `on_done` is told
+    the accepted samples of each seed. Raises what failed when it is the endpoint and not a row.
     """
-    chosen = choose_seeds(seeds, config.max_seeds, random_seed)
-    workers = [
-        _Expander(
-            seed=seed,
-            config=config,
-            teacher=teacher,
-            random_seed=random_seed,
-            iteration=iteration,
-            plan=plan_voices(
-                personas, styles, seed.sample, 2 * config.per_seed, random_seed + iteration
-            ),
-            date=seed.sample.date or date,
-        )
-        for seed in chosen
-    ]
-    found = await gather_bounded([worker.run() for worker in workers])
-    failures = [error for results in found for error in results.failures]
-    raise_if_down(failures, sum(results.attempts for results in found))
-    samples = tuple(sample for results in found for sample in results.samples)
-    rejections = tuple(rejection for results in found for rejection in results.rejections)
-    return ExpandOutcome(samples, rejections, _report(found, config.per_seed))
+    workers = [_Expander.of(seed, setting, teacher) for seed in seeds]
+
+    async def run(worker: _Expander) -> None:
+        await worker.run()
+        on_done(len(worker.samples))
+
+    await gather_bounded([run(worker) for worker in workers])
+    failures = [error for worker in workers for error in worker.failures]
+    asked = sum(worker.asked for worker in workers)
+    if setting.proven and asked <= HANDFUL:
+        failures = [error for error in failures if not isinstance(error, TeacherRefused)]
+    raise_if_down(failures, asked)
+    return ExpandOutcome(
+        tuple(sample for worker in workers for sample in worker.samples),
+        tuple(rejection for worker in workers for rejection in worker.rejections),
+    )
 
 
 @dataclass(slots=True)
-class _Results:
-    """What one seed gave."""
-
-    samples: list[Sample]
-    rejections: list[Rejection]
-    failures: list[TeacherError]
-    attempts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class _Expander:
-    """The attempts on one seed."""
+    """The attempts on one seed, and what they gave."""
 
     seed: ErrorSeed
-    config: ExpandConfig
+    setting: Setting
     teacher: Teacher
-    random_seed: int
-    iteration: int
-    plan: list[tuple[str, str]]
-    date: str
+    plan: list[Variation]
+    family: Family
+    samples: list[Sample] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    failures: list[TeacherError] = field(default_factory=list)
+    asked: int = 0
+    """Requests to the teacher: attempts, and reviews at most."""
 
-    async def run(self) -> _Results:
-        wanted = self.config.per_seed
-        results = _Results([], [], [])
-        seen = {_context_key(self.seed.sample.messages)}
-        while len(results.samples) < wanted and results.attempts < 2 * wanted:
-            missing = min(wanted - len(results.samples), 2 * wanted - results.attempts)
-            numbers = range(results.attempts, results.attempts + missing)
-            results.attempts += missing
+    @classmethod
+    def of(cls, seed: ErrorSeed, setting: Setting, teacher: Teacher) -> "_Expander":
+        attempts = count_attempts(setting.config)
+        number = setting.random_seed + setting.iteration
+        plan = plan_variations(seed, setting.variety, attempts, number)
+        return cls(seed, setting, teacher, plan, Family(seed.sample))
+
+    async def run(self) -> None:
+        """As many attempts at once as samples are missing, until none is or the plan is at its end."""
+        begun = 0
+        while missing := self.setting.config.per_seed - len(self.samples):
+            numbers = range(begun, min(begun + missing, len(self.plan)))
+            if not numbers:
+                break
+            begun = numbers.stop
             replies = await gather_bounded([self._ask(number) for number in numbers])
-            for number, reply in zip(numbers, replies, strict=True):
-                self._take(number, reply, results, seen)
-        return results
+            read = [self._read(n, reply) for n, reply in zip(numbers, replies, strict=True)]
+            new = [(number, sample) for number, sample in zip(numbers, read, strict=True) if sample]
+            found = await gather_bounded([self._check(sample) for _, sample in new])
+            for (number, sample), fault in zip(new, found, strict=True):
+                self._take(number, sample, fault)
 
     async def _ask(self, number: int) -> ExpandReply | TeacherError:
-        sample, judgement = self.seed.sample, self.seed.judgement
-        persona, style = self.plan[number]
-        messages = render(
-            "expand_sample",
-            tools=sample.tool_specs(),
-            conversation=sample.chat(),
-            right_answer=_render_answer(sample.label),
-            wrong_answer=_render_answer(self.seed.wrong),
-            error_analysis=judgement.error_analysis,
-            right_approach=judgement.right_approach,
-            persona=persona,
-            style=style,
-            date=self.date,
-            nonce=self._nonce(number),
-        )
+        self.asked += 1
         try:
             answer: ExpandReply = await self.teacher.ask(
-                messages,
+                self._render(number),
                 reply=ExpandReply,
                 stage=STAGE,
-                temperature=self.config.temperature,
-                top_p=self.config.top_p,
-                seed=_draw(self.random_seed, self._nonce(number)) % 2**31,
+                temperature=self.setting.config.temperature,
+                top_p=self.setting.config.top_p,
+                seed=draw(self.setting.random_seed, self._nonce(number)) % 2**31,
             )
         except TeacherError as error:
             return error
         return answer
 
-    def _nonce(self, number: int) -> str:
-        return content_id("x", self.seed.sample.sample_id, self.iteration, number)
+    def _render(self, number: int) -> list[dict[str, str]]:
+        sample, judgement, variation = self.seed.sample, self.seed.judgement, self.plan[number]
+        people = self.setting.people
+        return render(
+            "expand_sample",
+            tools=[tool.as_openai() for tool in variation.tools],
+            conversation=sample.chat(),
+            right_answer=_render_answer(sample.label),
+            wrong_answer=_render_answer(self.seed.wrong),
+            error_type=judgement.error_type,
+            error_analysis=judgement.error_analysis,
+            right_approach=judgement.right_approach,
+            persona=people.persona(variation.persona),
+            style=variation.style,
+            style_notes=people.style(variation.style),
+            scenario=variation.scenario,
+            values=variation.values,
+            date=self._date,
+            nonce=self._nonce(number),
+        )
 
-    def _take(
-        self,
-        number: int,
-        reply: ExpandReply | TeacherError,
-        results: _Results,
-        seen: set[str],
-    ) -> None:
-        row: JsonObject = {"parent_id": self.seed.sample.sample_id, "nonce": self._nonce(number)}
+    @property
+    def _date(self) -> str:
+        return self.seed.sample.date or self.setting.date
+
+    def _nonce(self, number: int) -> str:
+        return content_id("x", self.seed.sample.sample_id, self.setting.iteration, number)
+
+    def _read(self, number: int, reply: ExpandReply | TeacherError) -> Sample | None:
+        """The sample of one attempt; None if it gave none, which is then noted."""
         if not isinstance(reply, ExpandReply):
+            self.failures.append(reply)
             rule = _FAILURE_RULES.get(type(reply), "unavailable")
-            results.rejections.append(self._reject(number, rule, shorten(reply, 300), row))
-            results.failures.append(reply)
-            return
-        row["reply"] = reply.model_dump(mode="json")
+            self._reject(number, rule, shorten(reply, 300), {})
+            return None
+        # A number such as 1e999 is infinite, which no table can hold: its name stands for it.
+        raw = json.dumps(reply.model_dump(mode="json"))
+        row: JsonObject = {"reply": json.loads(raw, parse_constant=str)}
         try:
             sample = build_sample(
-                self.seed.sample, reply, self.iteration, self.plan[number], self.date
+                self.seed.sample, reply, self.setting.iteration, self.plan[number], self._date
             )
         except DataError as error:
-            results.rejections.append(self._reject(number, "structure", str(error), row))
-            return
-        key = _context_key(sample.messages)
-        if key in seen:
-            detail = "the same context as its seed or as another sample of it"
-            results.rejections.append(self._reject(number, "copy", detail, row))
-            return
-        seen.add(key)
-        results.samples.append(sample)
+            self._reject(number, "structure", str(error), row)
+            return None
+        if fault := find_lost_trap(self.seed.sample, sample) or self.family.admit(sample):
+            self._reject(number, *fault, row)
+            return None
+        if not sample.difficulty:
+            named = find_difficulty(sample, self.setting.name_difficulty)
+            sample = sample.model_copy(update={"difficulty": named})
+        return sample
 
-    def _reject(self, number: int, rule: str, detail: str, row: JsonObject) -> Rejection:
-        return Rejection(stage=STAGE, row_id=self._nonce(number), rule=rule, detail=detail, row=row)
+    async def _check(self, sample: Sample) -> Rejection | TeacherError | None:
+        self.asked += 1
+        try:
+            return await self.setting.check(sample)
+        except TeacherError as error:
+            return error
 
+    def _take(self, number: int, sample: Sample, fault: Rejection | TeacherError | None) -> None:
+        row: JsonObject = {"sample": sample.model_dump(mode="json")}
+        if fault is None:
+            self.samples.append(sample)
+        elif isinstance(fault, Rejection):
+            self._reject(number, fault.rule, fault.detail, row)
+        else:
+            self.failures.append(fault)
+            self._reject(number, "unreviewed", shorten(fault, 300), row)
 
-def plan_voices(
-    personas: Sequence[str], styles: Sequence[str], parent: Sample, count: int, random_seed: int
-) -> list[tuple[str, str]]:
-    """`count` pairs of persona and style, different from each other and from the parent's.
-
-    Both lists are gone through in a cycle from a place drawn for this parent, so that over many
-    seeds each pair is used about equally often.
-    """
-    people = [p for p in personas if p != parent.persona] or list(personas) or [parent.persona]
-    manners = [s for s in styles if s != parent.style] or list(styles) or [parent.style]
-    draw = random.Random(_draw(random_seed, "voices", parent.sample_id))
-    first, second = draw.randrange(len(people)), draw.randrange(len(manners))
-    # After a full cycle of both lists the pairs would repeat: shift one list by one.
-    cycle = math.lcm(len(people), len(manners))
-    return [
-        (people[(first + n) % len(people)], manners[(second + n + n // cycle) % len(manners)])
-        for n in range(count)
-    ]
+    def _reject(self, number: int, rule: str, detail: str, row: JsonObject) -> None:
+        nonce = self._nonce(number)
+        found = {"parent_id": self.seed.sample.sample_id, "nonce": nonce, **row}
+        self.rejections.append(
+            Rejection(stage=STAGE, row_id=nonce, rule=rule, detail=detail, row=found)
+        )
 
 
 def _render_answer(label: Label) -> JsonObject:
     return {"content": label.text, "tool_calls": label.as_calls()}
-
-
-def _context_key(messages: Sequence[Message]) -> str:
-    return canonical_json([message.model_dump(mode="json") for message in messages])
-
-
-def _draw(random_seed: int, *parts: str) -> int:
-    """A number that depends on the arguments alone, never on the order of anything."""
-    text = canonical_json([random_seed, *parts])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-
-
-def _report(found: Sequence[_Results], per_seed: int) -> ExpandReport:
-    rules = Counter(rejection.rule for results in found for rejection in results.rejections)
-    kinds = Counter(str(sample.kind) for results in found for sample in results.samples)
-    return ExpandReport(
-        seeds=len(found),
-        wanted=len(found) * per_seed,
-        attempts=sum(results.attempts for results in found),
-        accepted=sum(len(results.samples) for results in found),
-        rejected_by_rule=dict(sorted(rules.items())),
-        short_seeds=sum(len(results.samples) < per_seed for results in found),
-        accepted_by_kind=dict(sorted(kinds.items())),
-    )

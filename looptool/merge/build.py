@@ -1,162 +1,127 @@
-"""D_{j+1} from the parts: sizes, order, report (method, section 7).
+"""D_{j+1} from the parts: read, decide, report (method, section 7).
 
-**Size rule.** Every D_j has `dataset_size` samples. Places are given in this order, each part at
-most what is left: samples whose probe failed for infrastructure reasons (as they are); all error
-seeds; the top `high_ppl_rate` of the mastered and both-correct samples; unused seeds by the round's
-rate; expansions, one for each error seed in turn, then a second one, and so on. Error seeds that no
-rollout solved, and their expansions, come after the others of their part and have at most
-`unsolved_rate_max` of the places together: a group without a right answer carries no signal. So too many
-expansions are cut evenly over their seeds, and unused seeds, which can wait, give way before
-anything that cannot. Places that stay empty are filled with the next mastered samples by
-perplexity, then with more unused seeds; what is still missing is reported as `short_by`. Samples
-whose label calls nothing have at most `no_call_rate_max` of the places, those that call at most what
-`no_call_rate_min` leaves: the paper's models learn to abstain (relevance 77.8 -> 61.1). The order
-of the result is a seeded shuffle, the same whatever the order of the input.
+The size rule stands at the head of `looptool.merge.places`.
+
+**Scale.** Decisions are made on narrow columns, a few hundred bytes a row; the samples themselves are
+read in batches, once for these columns and once to be written.
 """
 
-import itertools
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from looptool.config import MergeConfig
-from looptool.merge.hygiene import Gate, Ledger, Quota, draw, require_training
-from looptool.merge.select import Parts, Sorter
-from looptool.records import Judgement, Origin, ProbeResult, Record, Sample
-from looptool.schema import Fate
+from looptool.decontaminate import BenchmarkIndex, Gatekeeper
+from looptool.merge.hygiene import Gate, Ledger, Rows, shuffle_rows
+from looptool.merge.keys import KINDS, ORIGINS, Facts, Reader
+from looptool.merge.near import Sketcher
+from looptool.merge.places import Builder, deal_in_turn
+from looptool.merge.report import BenchmarkReport, MergeReport
+from looptool.merge.select import Parts, correct_labels, find_routes, sort_out
+from looptool.merge.sources import MergeInputs, MergeSources, Source, chain_sources
+from looptool.merge.write import UNCHANGED, spill, write_parts
+from looptool.ngrams import U64, hash_text
+from looptool.records import Sample
+from looptool.schema import Contamination, Fate, from_table, records_of
 
 
 @dataclass(frozen=True, slots=True)
-class MergeInputs:
-    """Everything that the next dataset is made from."""
+class Merged:
+    """A dataset that is about to be written; `samples` can be read once, within `merge_sources`."""
 
-    pool: Sequence[Sample]
-    """Training seeds that no D so far has used."""
-    current: Sequence[Sample]
-    """D_j."""
-    probes: Sequence[ProbeResult]
-    judgements: Sequence[Judgement]
-    expansions: Sequence[Sample]
-    """Validated ones."""
-    heldout: Sequence[Sample]
-    iteration: int
-    """j; the result is D_{j+1}."""
-
-
-class MergeReport(Record):
-    """What went in, what came out, and why."""
-
-    makes: int
-    """Number of the dataset that was made, j + 1."""
-    size: int
-    target: int
-    short_by: int
-    """Samples missing to the target."""
-    by_origin: dict[str, int]
-    by_kind: dict[str, int]
-    no_call_rate: float
-    """Share of samples whose label calls nothing."""
-    offered: dict[str, int]
-    """How many samples each part could have given."""
-    taken: dict[str, int]
-    """How many it gave, `filled_*` for places that stayed empty at first."""
-    left_out: dict[str, int]
-    """Samples that left or never entered, by fate and reason; unused seeds are not among them."""
-    ppl: str
-    """Which perplexity ranked the mastered ones."""
-    ppl_threshold: float | None
-    """Lowest perplexity within the top share; None without candidates."""
-    ppl_lowest_kept: float | None
-    """Lowest perplexity after empty places were filled."""
-    new_seed_rate: float
+    samples: Iterator[pa.Table]
+    """Parts of the dataset, in its final order."""
+    fates: Iterator[pa.Table]
+    """One for each sample that entered, left or was turned away; seeds not drawn have none."""
+    contaminated: tuple[Contamination, ...]
+    """Overlaps with benchmarks of all samples that were offered."""
+    report: MergeReport
 
 
 @dataclass(frozen=True, slots=True)
 class MergeOutcome:
-    """A dataset and how it came about."""
+    """The same as records."""
 
     dataset: tuple[Sample, ...]
     fates: tuple[Fate, ...]
-    """One for each sample that entered, left or was turned away; seeds not drawn have none."""
     report: MergeReport
+    contaminated: tuple[Contamination, ...] = ()
 
 
-def unused(pool: Iterable[Sample], used_ids: Set[str]) -> list[Sample]:
+def unused(pool: Sequence[Sample], used_ids: Set[str]) -> list[Sample]:
     """The seeds that are in no dataset yet."""
     return [sample for sample in pool if sample.sample_id not in used_ids]
 
 
 def first_dataset(
-    pool: Sequence[Sample], config: MergeConfig, random_seed: int, heldout: Sequence[Sample] = ()
+    pool: Sequence[Sample],
+    config: MergeConfig,
+    random_seed: int,
+    heldout: Sequence[Sample] = (),
+    indexes: Sequence[BenchmarkIndex] = (),
 ) -> MergeOutcome:
     """D_1: seeds drawn at random, so that each kind comes in about its share of the pool."""
-    require_training(pool, "pool")
-    ledger = Ledger()
-    builder = _Builder(config, Gate(heldout, ledger), {"new_seeds": pool})
-    builder.add("new_seeds", _shuffle(pool, random_seed, "new", 1), config.dataset_size)
-    return builder.finish(random_seed, 1, ledger, Parts(), 1.0)
+    inputs = MergeInputs(pool, (), (), (), (), heldout, iteration=0)
+    with merge_sources(inputs.as_sources(), config, random_seed, indexes) as merged:
+        return _as_records(merged)
 
 
-def merge_round(inputs: MergeInputs, config: MergeConfig, random_seed: int) -> MergeOutcome:
-    """D_{j+1}; the size rule stands at the head of this module.
+def merge_round(
+    inputs: MergeInputs,
+    config: MergeConfig,
+    random_seed: int,
+    indexes: Sequence[BenchmarkIndex] = (),
+) -> MergeOutcome:
+    """D_{j+1}; the size rule stands at the head of `looptool.merge.places`.
 
     Raises DataError if a held-out sample is among the inputs.
     """
-    for what in ("pool", "current", "expansions"):
-        require_training(getattr(inputs, what), what)
-    ledger = Ledger()
-    sorter = Sorter(
-        {probe.sample_id: probe for probe in inputs.probes},
-        {judgement.sample_id: judgement for judgement in inputs.judgements},
-        config,
-        inputs.iteration,
-        ledger,
-    )
-    parts = sorter.sort(inputs.current, random_seed)
-    makes = inputs.iteration + 1
-    rate = new_seed_rate(config, makes)
-    new = _shuffle(inputs.pool, random_seed, "new", makes)
-    new = [s.model_copy(update={"origin": Origin.SEED}) for s in new]
-    grown = deal_in_turn(inputs.expansions, random_seed)
-    within_reach, unsolved = _by_signal(parts.errors, lambda s: s.sample_id in parts.unsolved)
-    grown_within, grown_unsolved = _by_signal(grown, lambda s: s.parent_id in parts.unsolved)
-    few = round(config.unsolved_rate_max * config.dataset_size)
-    builder = _Builder(
-        config,
-        Gate(inputs.heldout, ledger),
-        {
-            "untouched": parts.untouched,
-            "error_seeds": parts.errors,
-            "mastered_or_both_correct": parts.ranked,
-            "new_seeds": new,
-            "expansions": grown,
-        },
-    )
-    builder.add("untouched", parts.untouched)
-    builder.add("error_seeds", within_reach)
-    few -= builder.add("unsolved_error_seeds", unsolved, few)
-    builder.add("high_ppl", parts.ranked, round(config.high_ppl_rate * len(parts.ranked)))
-    builder.add("new_seeds", new, round(rate * config.dataset_size))
-    builder.add("expansions", grown_within)
-    builder.add("unsolved_expansions", grown_unsolved, few)
-    builder.add("filled_high_ppl", parts.ranked)
-    builder.add("filled_new_seeds", new)
-    _record_leavers(parts, grown, ledger, builder.quota)
-    return builder.finish(random_seed, makes, ledger, parts, rate)
+    with merge_sources(inputs.as_sources(), config, random_seed, indexes) as merged:
+        return _as_records(merged)
 
 
-def _by_signal(
-    samples: Iterable[Sample], is_unsolved: Callable[[Sample], bool]
-) -> tuple[list[Sample], list[Sample]]:
-    """Samples that rollouts can solve, and those that they cannot, each in the order given."""
-    parts: tuple[list[Sample], list[Sample]] = ([], [])
-    for sample in samples:
-        parts[is_unsolved(sample)].append(sample)
-    return parts
+def _as_records(merged: Merged) -> MergeOutcome:
+    dataset = [row for table in merged.samples for row in from_table("samples", table)]
+    fates = [row for table in merged.fates for row in from_table("fates", table)]
+    return MergeOutcome(
+        dataset=tuple(records_of(dataset, Sample)),
+        fates=tuple(records_of(fates, Fate)),
+        report=merged.report,
+        contaminated=merged.contaminated,
+    )
+
+
+@contextmanager
+def merge_sources(
+    inputs: MergeSources,
+    config: MergeConfig,
+    random_seed: int,
+    indexes: Sequence[BenchmarkIndex] = (),
+) -> Iterator[Merged]:
+    """D_{j+1} from tables, or D_1 when the iteration is 0; the result is read within the context.
+
+    Raises DataError if a held-out sample is among the inputs.
+    """
+    with tempfile.TemporaryDirectory(prefix="looptool-merge-") as folder:
+        merge = _Merge(inputs, config, random_seed, indexes, Path(folder))
+        try:
+            yield merge.run()
+        finally:
+            merge.close()
 
 
 def new_seed_rate(config: MergeConfig, makes: int) -> float:
     """Share of unused seeds in D_`makes`; after the configured rates the last one is halved."""
+    if makes == 1:
+        return 1.0
     rates = config.new_seed_rates
     place = makes - 2
     if not rates:
@@ -164,94 +129,164 @@ def new_seed_rate(config: MergeConfig, makes: int) -> float:
     return rates[place] if place < len(rates) else rates[-1] / 2 ** (place - len(rates) + 1)
 
 
-def deal_in_turn(expansions: Sequence[Sample], random_seed: int) -> list[Sample]:
-    """One expansion of each error seed, then a second one of each, …: cutting the end is fair."""
-    families: dict[str, list[Sample]] = defaultdict(list)
-    for sample in _shuffle(expansions, random_seed, "expansions"):
-        families[sample.parent_id].append(sample)
-    rounds = itertools.zip_longest(*families.values())
-    return [sample for turn in rounds for sample in turn if sample is not None]
-
-
-class _Builder:
-    """Fills the places of a dataset part by part."""
+class _Merge:
+    """One merge: reads the narrow columns, decides, and says what is to be written."""
 
     def __init__(
-        self, config: MergeConfig, gate: Gate, offered: Mapping[str, Sequence[Sample]]
+        self,
+        inputs: MergeSources,
+        config: MergeConfig,
+        random_seed: int,
+        indexes: Sequence[BenchmarkIndex],
+        folder: Path,
     ) -> None:
+        self._inputs = inputs
         self._config = config
-        self._gate = gate
-        self.quota = Quota(config, itertools.chain.from_iterable(offered.values()))
-        self._offered = {part: len(samples) for part, samples in offered.items()}
-        self._taken: dict[str, list[Sample]] = {}
+        self._random_seed = random_seed
+        self._folder = folder
+        self._indexes = indexes
+        self._makes = inputs.iteration + 1
+        self._facts = Facts()
+        self._ledger = Ledger()
+        self._keeper = Gatekeeper(indexes) if indexes else None
+        near = config.near_duplicate_similarity
+        self._sketcher = Sketcher(near) if near is not None else None
+        self._reader = Reader(self._sketcher, self._keeper)
+        self._sources: dict[str, Source] = {}
 
-    def add(self, part: str, samples: Sequence[Sample], count: int | None = None) -> int:
-        """Gives the part at most `count` of the places that are left; how many it took."""
-        room = self._config.dataset_size - sum(map(len, self._taken.values()))
-        wanted = room if count is None else min(room, count)
-        self._taken[part] = self._gate.admit(samples, wanted, part, self.quota)
-        return len(self._taken[part])
+    def close(self) -> None:
+        """Frees what the merge keeps on disk."""
+        if self._sketcher is not None:
+            self._sketcher.close()
 
-    def finish(
-        self, random_seed: int, makes: int, ledger: Ledger, parts: Parts, rate: float
-    ) -> MergeOutcome:
-        """The dataset in its final order, with the report."""
-        entered = itertools.chain.from_iterable(self._taken.values())
-        dataset = tuple(_shuffle(entered, random_seed, "dataset", makes))
-        high = self._taken.get("high_ppl", [])
-        more = self._taken.get("filled_high_ppl", [])
-        left = Counter(
-            f"{fate.fate}: {_short_reason(fate)}" for fate in ledger.fates if fate.fate != "kept"
+    def run(self) -> Merged:
+        """Decides everything; the wide rows are read again when the result is."""
+        parts = self._read_all()
+        builder = self._fill(parts)
+        order = shuffle_rows(
+            self._facts, builder.entered(), self._random_seed, "dataset", self._makes
         )
-        report = MergeReport(
-            makes=makes,
-            size=len(dataset),
-            target=self._config.dataset_size,
-            short_by=self._config.dataset_size - len(dataset),
-            by_origin=_count([sample.origin for sample in dataset]),
-            by_kind=_count([sample.kind for sample in dataset]),
-            no_call_rate=sum(not s.label.calls for s in dataset) / max(1, len(dataset)),
-            offered=self._offered,
-            taken={part: len(samples) for part, samples in self._taken.items()},
-            left_out=dict(sorted(left.items())),
-            ppl=self._config.ppl,
-            ppl_threshold=_lowest(high, parts),
-            ppl_lowest_kept=_lowest([*high, *more], parts),
-            new_seed_rate=rate,
+        wide = [(name, self._sources[name]) for name in self._sources if name != "heldout"]
+        return Merged(
+            samples=write_parts(wide, self._facts, order, builder.origins[order]),
+            fates=self._ledger.tables(self._facts.ids()),
+            contaminated=tuple(self._keeper.matches) if self._keeper else (),
+            report=self._report(builder, order),
         )
-        return MergeOutcome(dataset, tuple(ledger.fates), report)
+
+    def _read_all(self) -> Parts:
+        """The facts of every row, and D_j sorted out."""
+        inputs = self._inputs
+        earlier = chain_sources("samples", inputs.earlier)
+        self._read("heldout", inputs.heldout, train_only=False)
+        self._read("earlier", inputs.standing(earlier))
+        self._read("current", inputs.members(), check=True)
+        routes = find_routes(self._facts, inputs, self._config, self._random_seed)
+        replaced = routes.filter(pl.col("route") == "replaced")["id"].to_numpy()
+        corrected = correct_labels(
+            self._sources["current"], inputs.judgements, replaced, inputs.iteration
+        )
+        self._read("corrected", spill(corrected, self._folder, "samples"), check=True)
+        self._read("expansions", inputs.standing(inputs.expansions), check=True)
+        used = np.unique(self._facts.column("id")[self._facts.rows_of("earlier", "current")])
+        self._read(
+            "pool",
+            inputs.standing(inputs.pool),
+            wanted=lambda ids: ~np.isin(ids, used),
+            check=True,
+        )
+        return sort_out(self._facts, routes, self._pair_corrected(replaced), self._ledger)
+
+    def _read(
+        self,
+        name: str,
+        source: Source,
+        *,
+        wanted: Callable[[U64], NDArray[np.bool_]] | None = None,
+        check: bool = False,
+        train_only: bool = True,
+    ) -> None:
+        self._sources[name] = source
+        blocks = self._reader.read(source, name, wanted, check=check, train_only=train_only)
+        self._facts.add(name, blocks)
+
+    def _pair_corrected(self, replaced: U64) -> dict[int, int]:
+        """The row of each corrected sample by that of the old one: both are in the order of D_j."""
+        ids, current = self._facts.column("id"), self._facts.rows_of("current")
+        old = current[np.isin(ids[current], replaced)]
+        return dict(zip(old.tolist(), self._facts.rows_of("corrected").tolist(), strict=True))
+
+    def _fill(self, parts: Parts) -> Builder:
+        """Gives the places away by the size rule."""
+        facts, config = self._facts, self._config
+        new = shuffle_rows(facts, facts.rows_of("pool"), self._random_seed, "new", self._makes)
+        sketches = self._sketcher.finish() if self._sketcher else None
+        gate = Gate(facts, self._ledger, sketches, self._find_contaminated())
+        if self._makes == 1:
+            builder = Builder(config, gate, facts, parts, {"new_seeds": new})
+            builder.add("new_seeds", new, config.dataset_size)
+            return builder
+        grown = deal_in_turn(facts, self._random_seed)
+        offered = {
+            "untouched": parts.untouched,
+            "error_seeds": parts.errors,
+            "mastered_or_both_correct": parts.ranked,
+            "new_seeds": new,
+            "expansions": grown,
+        }
+        builder = Builder(config, gate, facts, parts, offered)
+        builder.fill(new, grown, round(new_seed_rate(config, self._makes) * config.dataset_size))
+        builder.record_leavers(grown, self._ledger)
+        return builder
+
+    def _find_contaminated(self) -> dict[int, str]:
+        """Why each row that overlaps with a benchmark may not enter."""
+        if self._keeper is None or not self._keeper.dropped:
+            return {}
+        reasons = {hash_text(name): reason for name, reason in self._keeper.dropped.items()}
+        ids = self._facts.column("id")
+        rows = np.flatnonzero(np.isin(ids, np.array(list(reasons), np.uint64)))
+        return {int(row): reasons[int(ids[row])] for row in rows}
+
+    def _report(self, builder: Builder, order: Rows) -> MergeReport:
+        facts, config = self._facts, self._config
+        kinds = [KINDS[code].value for code in facts.column("kind")[order].tolist()]
+        own, given = facts.column("origin")[order], builder.origins[order]
+        origins = np.where(given == UNCHANGED, own, given)
+        return MergeReport(
+            makes=self._makes,
+            size=len(order),
+            target=config.dataset_size,
+            short_by=config.dataset_size - len(order),
+            by_origin=_count([ORIGINS[code].value for code in origins.tolist()]),
+            by_kind=_count(kinds),
+            no_call_rate=int((~facts.column("calls")[order]).sum()) / max(1, len(order)),
+            rows_in={name: len(span) for name, span in facts.spans.items()},
+            offered=builder.offered,
+            places=builder.places,
+            taken=builder.counts(),
+            left_out=self._ledger.count_left(),
+            selection=config.selection,
+            ppl=config.ppl,
+            ppl_threshold=builder.easiest("high_ppl"),
+            ppl_lowest_kept=builder.easiest("high_ppl", "filled_high_ppl"),
+            new_seed_rate=new_seed_rate(config, self._makes),
+            near_duplicate_similarity=config.near_duplicate_similarity,
+            benchmarks={index.name: self._report_benchmark(index) for index in self._indexes},
+        )
+
+    def _report_benchmark(self, index: BenchmarkIndex) -> BenchmarkReport:
+        matches = [
+            m for m in (self._keeper.matches if self._keeper else ()) if m.benchmark == index.name
+        ]
+        dropped = {match.sample_id for match in matches if match.action == "drop"}
+        return BenchmarkReport(
+            entries=index.entries,
+            digest=index.digest,
+            dropped=len(dropped),
+            flagged=len({match.sample_id for match in matches} - dropped),
+        )
 
 
-def _record_leavers(parts: Parts, grown: Sequence[Sample], ledger: Ledger, quota: Quota) -> None:
-    """Writes down why what was offered and not looked at, or not let in, is gone."""
-    settled = {fate.sample_id for fate in ledger.fates}
-    for sample in parts.ranked:
-        if sample.sample_id not in settled:
-            mastered = sample.sample_id in parts.mastered
-            ledger.record(sample, "dropped", "low_ppl" if mastered else "both_correct_low_ppl")
-    for sample in (*parts.untouched, *parts.errors, *grown):
-        if sample.sample_id in settled:
-            continue
-        if {sample.sample_id, sample.parent_id} & parts.unsolved:
-            ledger.record(sample, "dropped", "never_solved")
-        else:
-            crowded = not sample.label.calls and not quota.has_room(sample)
-            reason = "no_call_share" if crowded else "no_place_left"
-            ledger.record(sample, "dropped", reason)
-
-
-def _short_reason(fate: Fate) -> str:
-    """The reason without the id of the other sample in it."""
-    return fate.reason.split(" ")[0].rstrip(",") if fate.fate != "duplicate" else "same content"
-
-
-def _shuffle(samples: Iterable[Sample], random_seed: int, *parts: object) -> list[Sample]:
-    return sorted(samples, key=lambda s: draw(random_seed, *parts, s.sample_id))
-
-
-def _lowest(samples: Sequence[Sample], parts: Parts) -> float | None:
-    return min((parts.ppl[s.sample_id] for s in samples if s.sample_id in parts.ppl), default=None)
-
-
-def _count(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(map(str, values)).items()))
+def _count(values: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from looptool.config import GateConfig
+from looptool.config import PromotionConfig
 from looptool.evaluate.promotion import decide_promotion, tail
 from looptool.records import (
     Kind,
@@ -61,9 +61,9 @@ def answers(calls_right: int, words_right: int) -> list[ProbeResult]:
 
 
 def decide(
-    best: list[ProbeResult], new: list[ProbeResult], config: GateConfig | None = None
+    best: list[ProbeResult], new: list[ProbeResult], config: PromotionConfig | None = None
 ) -> Promotion:
-    return decide_promotion([*CALLS, *WORDS], best, new, config or GateConfig(), against=3)
+    return decide_promotion([*CALLS, *WORDS], best, new, config or PromotionConfig(), against=3)
 
 
 def test_a_policy_that_loses_nothing_is_promoted() -> None:
@@ -92,7 +92,7 @@ def test_a_loss_that_chance_explains_is_no_reason() -> None:
 
 
 def test_with_the_gate_off_every_policy_goes_on_and_the_fall_is_still_told() -> None:
-    found = decide(answers(90, 30), answers(10, 30), GateConfig(enabled=False))
+    found = decide(answers(90, 30), answers(10, 30), PromotionConfig(enabled=False))
     assert found.promoted
     assert "relevance fell" in found.reason
 

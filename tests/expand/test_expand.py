@@ -1,26 +1,29 @@
 """Expansion gives k usable samples a seed or says why not, the same ones each time."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse, Response
 
-from looptool.config import ExpandConfig
-from looptool.errors import BudgetExceeded, DataError
+from looptool.config import ExpandConfig, ValidateConfig
+from looptool.errors import BudgetExceeded, DataError, TeacherRefused, TeacherUnavailable
 from looptool.expand import (
     ErrorSeed,
     ExpandOutcome,
+    Setting,
+    Variety,
     choose_seeds,
     error_seeds,
     expand_seeds,
-    plan_voices,
+    summarise,
 )
 from looptool.records import (
     Judgement,
     Kind,
     Label,
     Origin,
+    Rejection,
     Sample,
     Split,
     SystemMessage,
@@ -29,6 +32,10 @@ from looptool.records import (
     make_sample,
     make_tool,
 )
+from looptool.schema import from_table, to_table
+from looptool.seed.difficulty import name_difficulty
+from looptool.seed.people import load_people
+from looptool.validate import validate_samples
 
 BREW = make_tool(
     "brew",
@@ -83,18 +90,27 @@ def good(prompt: Any) -> dict[str, Any]:
     }
 
 
+async def obey_rules(sample: Sample) -> Rejection | None:
+    """The rule checks of the seed phase, without a review."""
+    found = await validate_samples([sample], ValidateConfig(review=False), None, stage="expand")
+    return found.rejected[0] if found.rejected else None
+
+
 def expand(server: Any, seeds: Sequence[ErrorSeed], **changes: Any) -> ExpandOutcome:
     budget = changes.pop("teacher", {})
+    named = {"random_seed", "iteration", "check", "proven"} & set(changes)
     arguments: dict[str, Any] = {
+        "variety": Variety(PERSONAS, STYLES),
+        "people": load_people(),
+        "check": obey_rules,
+        "name_difficulty": name_difficulty,
         "random_seed": 7,
         "iteration": 1,
-        "personas": PERSONAS,
-        "styles": STYLES,
         "date": "2031-01-01",
-    } | {key: changes.pop(key) for key in ("random_seed", "iteration") if key in changes}
+    } | {key: changes.pop(key) for key in sorted(named)}
+    setting = Setting(config=ExpandConfig(**changes), **arguments)
     outcome: ExpandOutcome = server.ask(
-        lambda teacher: expand_seeds(seeds, ExpandConfig(**changes), teacher, **arguments),
-        **budget,
+        lambda teacher: expand_seeds(seeds, setting, teacher), **budget
     )
     return outcome
 
@@ -138,7 +154,6 @@ def test_each_seed_gets_k_samples_of_its_own_family(endpoint: Callable[..., Any]
         assert (sample.kind, sample.tools, sample.born_in) == (Kind.SINGLE, (BREW,), 1)
         assert sample.date == "2031-03-05"
     assert len({s.dialogue_id for s in outcome.samples}) == 6
-    assert outcome.report.accepted == outcome.report.attempts == 6
     assert outcome.rejections == ()
 
 
@@ -216,8 +231,21 @@ def test_the_same_arguments_ask_the_same_whatever_the_order_of_the_seeds(
             "structure",
         ),
         (
-            {"messages": [{"role": "user", "content": "Tea, please."}], "label": {"content": "?"}},
+            {
+                "messages": [{"role": "user", "content": "tea,  PLEASE."}],
+                "label": {"tool_calls": [{"name": "brew", "arguments": {"drink": "tea"}}]},
+            },
             "copy",
+        ),
+        (
+            '{"messages": [{"role": "user", "content": "Tea for 9"}], "label": {"tool_calls": '
+            '[{"name": "brew", "arguments": {"drink": 1e999}}]}}',
+            "structure",
+        ),
+        (
+            '{"messages": [{"role": "user", "content": "Tea for \\ud800"}], "label": '
+            '{"tool_calls": [{"name": "brew", "arguments": {"drink": "rum"}}]}}',
+            "unreadable",
         ),
     ],
 )
@@ -230,7 +258,9 @@ def test_garbage_is_rejected_and_tried_again_at_most_2k_times(
     assert len(server.prompts) == 4
     assert {(r.stage, r.rule) for r in outcome.rejections} == {("expand", rule)}
     assert len({r.row_id for r in outcome.rejections}) == 4
-    assert outcome.report.short_seeds == 1
+    assert {r.row["parent_id"] for r in outcome.rejections} == {make().sample_id}
+    stored = from_table("rejections", to_table("rejections", outcome.rejections))
+    assert tuple(stored) == outcome.rejections
 
 
 def test_a_failed_attempt_is_made_up_for(endpoint: Callable[..., Any]) -> None:
@@ -244,8 +274,119 @@ def test_a_failed_attempt_is_made_up_for(endpoint: Callable[..., Any]) -> None:
 
     outcome = expand(endpoint(mostly), [seed_of(make())], per_seed=4)
     assert len(outcome.samples) == 4
-    assert outcome.report.attempts == 6
-    assert outcome.report.rejected_by_rule == {"unreadable": 2}
+    assert [r.rule for r in outcome.rejections] == ["unreadable"] * 2
+
+
+@pytest.mark.parametrize(("limit", "attempts"), [(None, 6), (3, 3), (7, 7), (0, 0)])
+def test_what_the_validation_rejects_is_tried_again_within_the_bound(
+    endpoint: Callable[..., Any], limit: int | None, attempts: int
+) -> None:
+    def invent(prompt: Any) -> dict[str, Any]:
+        example = good(prompt)
+        example["messages"][0]["content"] = f"Something for {prompt.text_of('nonce')}."
+        return example
+
+    server = endpoint(invent)
+    outcome = expand(server, [seed_of(make())], per_seed=3, max_attempts=limit)
+    assert outcome.samples == ()
+    assert len(server.prompts) == attempts
+    assert [r.rule for r in outcome.rejections] == ["ungrounded_value"] * attempts
+    assert all(Sample(**r.row["sample"]).parent_id for r in outcome.rejections)
+
+
+def test_k_counts_validated_samples_and_each_is_validated_once(
+    endpoint: Callable[..., Any],
+) -> None:
+    checked: list[Sample] = []
+
+    async def refuse_every_third(sample: Sample) -> Rejection | None:
+        checked.append(sample)
+        if len(checked) % 3:
+            return None
+        return Rejection(stage="x", row_id="r", rule="review_intent", detail="no", row={})
+
+    seeds = [seed_of(make(f"Tea {n}.")) for n in range(3)]
+    outcome = expand(endpoint(good), seeds, per_seed=4, check=refuse_every_third)
+    assert len(outcome.samples) == 12
+    assert {r.rule for r in outcome.rejections} == {"review_intent"}
+    assert len({s.sample_id for s in checked}) == len(checked) == 12 + len(outcome.rejections)
+
+
+def test_a_review_that_does_not_come_costs_its_sample_and_many_of_them_the_stage(
+    endpoint: Callable[..., Any],
+) -> None:
+    checked: list[Sample] = []
+
+    async def fail_once(sample: Sample) -> Rejection | None:
+        checked.append(sample)
+        if len(checked) == 1:
+            raise TeacherUnavailable("no answer")
+        return None
+
+    async def always_fail(sample: Sample) -> Rejection | None:
+        raise TeacherUnavailable("no answer")
+
+    outcome = expand(endpoint(good), [seed_of(make())], per_seed=3, check=fail_once)
+    assert len(outcome.samples) == 3
+    assert [r.rule for r in outcome.rejections] == ["unreviewed"]
+    with pytest.raises(TeacherUnavailable):
+        expand(endpoint(good), [seed_of(make())], per_seed=3, check=always_fail)
+
+
+def test_a_handful_of_refusals_is_the_fault_of_the_rows_and_many_that_of_the_endpoint(
+    endpoint: Callable[..., Any],
+) -> None:
+    def refuse(_: Any) -> Response:
+        return JSONResponse({"error": {"message": "not this"}}, status_code=400)
+
+    few = [seed_of(make())]
+    assert {r.rule for r in expand(endpoint(refuse), few).rejections} == {"refused"}
+    with pytest.raises(TeacherRefused):
+        expand(endpoint(refuse), few, proven=False)
+    with pytest.raises(TeacherRefused):
+        expand(endpoint(refuse), [seed_of(make(f"Tea {n}.")) for n in range(5)])
+
+
+def test_a_new_sample_without_new_values_or_without_the_trap_is_rejected(
+    endpoint: Callable[..., Any],
+) -> None:
+    def same(prompt: Any) -> dict[str, Any]:
+        example = good(prompt)
+        example["messages"][0]["content"] = f"For {prompt.text_of('nonce')}: tea."
+        example["label"]["tool_calls"][0]["arguments"]["drink"] = "tea"
+        return example
+
+    def talk(prompt: Any) -> dict[str, Any]:
+        return {**good(prompt), "label": {"content": "Which drink?", "tool_calls": []}}
+
+    for answer, rule in ((same, "same_values"), (talk, "trap_lost")):
+        outcome = expand(endpoint(answer), [seed_of(make())], per_seed=2)
+        assert {r.rule for r in outcome.rejections} == {rule}
+
+
+def test_the_report_counts_every_attempt_by_error_kind_and_verdict(
+    endpoint: Callable[..., Any],
+) -> None:
+    def half(prompt: Any) -> object:
+        return good(prompt) if "Ale" in prompt.text_of("conversation") else "no JSON"
+
+    tea, ale = make("Tea, please."), make("Ale, please.", kind=Kind.MULTI_TURN)
+    seeds = error_seeds(
+        {tea.sample_id: tea, ale.sample_id: ale},
+        [
+            judged(tea, error_type="wrong_value"),
+            judged(ale, "LABEL_WRONG", new_label=brew("ale"), error_type="wrong_tool"),
+        ],
+        1,
+    )
+    outcome = expand(endpoint(half), seeds, per_seed=2)
+    report = summarise(seeds, outcome.samples, outcome.rejections, 2)
+    counts = (report.seeds, report.wanted, report.attempted, report.accepted, report.short_seeds)
+    assert counts == (2, 4, 6, 2, 1)
+    assert report.by_error_type["wrong_value"].rejected == {"unreadable": 4}
+    assert report.by_error_type["wrong_tool"].accepted == 2
+    assert report.by_kind["multi_turn"].attempted == report.by_verdict["LABEL_WRONG"].attempted == 2
+    assert report.accepted_by_kind == {"multi_turn": 2}
 
 
 def test_clarifications_and_refusals_are_expanded_too(endpoint: Callable[..., Any]) -> None:
@@ -259,17 +400,18 @@ def test_clarifications_and_refusals_are_expanded_too(endpoint: Callable[..., An
 
     parent = make(kind=Kind.CLARIFY, label=Label(text="Which drink?"))
     outcome = expand(endpoint(ask), [seed_of(parent)], per_seed=2)
-    assert outcome.report.accepted_by_kind == {"clarify": 2}
+    assert [s.kind for s in outcome.samples] == [Kind.CLARIFY] * 2
 
 
 def test_another_structure_gets_the_kind_that_it_shows(endpoint: Callable[..., Any]) -> None:
     def retry(prompt: Any) -> dict[str, Any]:
         call = {"name": "brew", "arguments": {"drink": prompt.text_of("nonce")}}
+        result = {"error": "out of water"}
         return {
             "messages": [
                 {"role": "user", "content": f"I want {prompt.text_of('nonce')}."},
                 {"role": "assistant", "content": "", "tool_calls": [call]},
-                {"role": "tool", "name": "brew", "content": {"error": "out of water"}},
+                {"role": "tool", "name": "brew", "content": result},
             ],
             "label": {"content": "", "tool_calls": [call]},
         }
@@ -286,28 +428,21 @@ def test_the_parents_system_message_stays(endpoint: Callable[..., Any]) -> None:
     assert outcome.samples[0].messages[0] == system
 
 
-def test_no_more_seeds_than_allowed_whatever_their_order(endpoint: Callable[..., Any]) -> None:
+def test_no_more_seeds_than_allowed_whatever_their_order(
+    endpoint: Callable[..., Any],
+) -> None:
     seeds = [seed_of(make(f"Tea {n}.")) for n in range(9)]
     chosen = choose_seeds(seeds, 4, 7)
     assert {s.sample.sample_id for s in chosen} == {
         s.sample.sample_id for s in choose_seeds(seeds[::-1], 4, 7)
     }
     assert choose_seeds(chosen, 4, 7) == chosen
-    assert expand(endpoint(good), seeds, max_seeds=4, per_seed=1).report.seeds == 4
-    assert expand(endpoint(good), seeds, per_seed=0).report.attempts == 0
+    silent = endpoint(good)
+    assert expand(silent, seeds, per_seed=0).rejections == ()
+    assert silent.prompts == []
 
 
 def test_the_spending_limit_ends_the_stage(endpoint: Callable[..., Any]) -> None:
     limit = {"budget_usd": 0.0001, "price_in": 1.0, "price_out": 1.0, "max_concurrency": 1}
     with pytest.raises(BudgetExceeded):
         expand(endpoint(lambda _: "no JSON"), [seed_of(make())], teacher=limit)
-
-
-def test_voices_are_spread_evenly_over_many_seeds() -> None:
-    parents = [make(f"Tea {n}.", persona="", style="") for n in range(300)]
-    voices = Counter(v for p in parents for v in plan_voices(PERSONAS, STYLES, p, 4, 1))
-    assert len(voices) == 12
-    assert max(voices.values()) < 1.5 * min(voices.values())
-    assert plan_voices((), (), make(), 2, 1) == [("a baker", "plain")] * 2
-    same = plan_voices("abc", "xyz", parents[0], 9, 1)
-    assert len(set(same)) == 9

@@ -1,6 +1,7 @@
 """From a mismatch to validated new samples, with the scripted teacher behind the real client."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,12 +16,13 @@ from looptool.config import (
     TeacherConfig,
     ValidateConfig,
 )
-from looptool.expand import ExpandOutcome, error_seeds, expand_seeds
+from looptool.expand import ExpandOutcome, Setting, Variety, error_seeds, expand_seeds
 from looptool.judge import JudgeOutcome, judge_mismatches
 from looptool.records import (
     Kind,
     Label,
     ProbeResult,
+    Rejection,
     Sample,
     Split,
     ToolCall,
@@ -28,6 +30,8 @@ from looptool.records import (
     make_sample,
     make_tool,
 )
+from looptool.seed.difficulty import name_difficulty
+from looptool.seed.people import load_people
 from looptool.simulator import create_app
 from looptool.validate import ValidationOutcome, find_label_problems, validate_samples
 
@@ -113,16 +117,21 @@ async def run(noise: NoiseConfig) -> tuple[JudgeOutcome, ExpandOutcome, Validati
             pairs(), JudgeConfig(), teacher, rule_check=find_label_problems
         )
         rows = {sample.sample_id: sample for sample, _ in pairs()}
-        grown = await expand_seeds(
-            error_seeds(rows, judged.judgements, 1),
-            ExpandConfig(per_seed=3),
-            teacher,
+
+        async def check(sample: Sample) -> Rejection | None:
+            found = await validate_samples([sample], ValidateConfig(), teacher, stage="expand")
+            return found.rejected[0] if found.rejected else None
+
+        setting = Setting(
+            config=ExpandConfig(per_seed=3),
+            variety=Variety(("a student", "a nurse"), ("plain", "terse", "chatty")),
+            people=load_people(),
+            check=check,
+            name_difficulty=name_difficulty,
             random_seed=1,
             iteration=1,
-            personas=("a student", "a nurse"),
-            styles=("plain", "terse", "chatty"),
-            date="2031-03-05",
         )
+        grown = await expand_seeds(error_seeds(rows, judged.judgements, 1), setting, teacher)
         kept = await validate_samples(
             [PREDICTION_WRONG, SHOULD_ASK, *grown.samples],
             ValidateConfig(),
@@ -137,8 +146,8 @@ def test_a_mismatch_becomes_validated_new_samples() -> None:
     assert [j.verdict for j in judged.judgements] == ["PRED_WRONG", "LABEL_WRONG", "PRED_WRONG"]
     assert judged.judgements[1].new_label == Label(calls=(FARO,))
     assert judged.judgements[2].error_type == "should_ask"
-    assert grown.report.accepted == 9
-    assert grown.report.accepted_by_kind == {"clarify": 3, "single": 6}
+    kinds = Counter(sample.kind for sample in grown.samples)
+    assert kinds == {Kind.CLARIFY: 3, Kind.SINGLE: 6}
     assert kept.rejected == ()
 
 
@@ -149,7 +158,7 @@ def test_the_same_run_gives_the_same_rows() -> None:
 def test_malformed_replies_are_asked_again() -> None:
     judged, grown, _ = asyncio.run(run(NoiseConfig(malformed_rate=0.3)))
     assert [j.verdict for j in judged.judgements] == ["PRED_WRONG", "LABEL_WRONG", "PRED_WRONG"]
-    assert grown.report.accepted == 9
+    assert len(grown.samples) == 9
 
 
 @pytest.mark.parametrize("output", ["I cannot do that.", "<tool_call>{oops"])

@@ -27,6 +27,7 @@ def records(*accuracies: float) -> list[IterationRecord]:
             scores=ref,
             promotion=Promotion(promoted=True, against=number - 1, changes=(), reason=""),
             best=Standing(iteration=number, checkpoint=policy, scores=ref),
+            verdicts=ref,
             finished_at="2026-01-01T00:00:00+00:00",
             summary={"accuracy": {"all": accuracy}},
         )

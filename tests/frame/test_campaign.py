@@ -27,6 +27,7 @@ def record(iteration: int, previous: str, digest: str) -> IterationRecord:
         scores=ref("s"),
         promotion=Promotion(promoted=True, against=iteration - 1, changes=(), reason=""),
         best=Standing(iteration=iteration, checkpoint=policy, scores=ref("s")),
+        verdicts=ref("v"),
         finished_at="2026-01-01T00:00:00+00:00",
         summary={},
     )

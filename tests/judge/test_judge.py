@@ -267,7 +267,7 @@ P, L, X = "PRED_WRONG", "LABEL_WRONG", "unreadable"
 def test_votes_must_be_unanimous_or_have_more_than_two_thirds(
     cast: list[str], verdict: str | None
 ) -> None:
-    assert decide_verdict(votes(*cast), both_orders=True)[0] == verdict
+    assert decide_verdict(votes(*cast), JudgeConfig())[0] == verdict
 
 
 def test_a_prediction_is_read_as_calls_text_or_trouble() -> None:
@@ -326,3 +326,58 @@ def test_a_call_that_replaces_words_gets_the_kind_of_its_place() -> None:
 def test_relabelling_needs_a_label_for_this_very_sample() -> None:
     with pytest.raises(ValueError, match="holds no label"):
         relabel(SAMPLE, judged(None), 1)
+
+
+def test_votes_go_round_the_models_in_each_order(endpoint: Callable[..., Any]) -> None:
+    server = endpoint(says_wrong(3))
+    judgement, _ = judge(server, votes=3, models=("a", "b"))
+    cast = [(v.label_first, v.model) for v in judgement.votes]
+    assert cast == [(first, name) for first in (True, False) for name in ("a", "b", "a")]
+    assert sorted(p.request["model"] for p in server.prompts) == ["a", "a", "a", "a", "b", "b"]
+
+
+def test_more_models_than_votes_are_an_error() -> None:
+    with pytest.raises(ValueError, match="never be asked"):
+        JudgeConfig(votes=1, models=("a", "b"))
+
+
+def test_a_pair_that_matches_by_the_relaxed_rule_is_judged_and_marked(
+    endpoint: Callable[..., Any],
+) -> None:
+    outcome = endpoint(says_wrong(3)).ask(
+        lambda teacher: judge_mismatches(
+            [(SAMPLE, probe(WRONG, relaxed=True)), (SAMPLE, probe(WRONG))],
+            JudgeConfig(),
+            teacher,
+            rule_check=lambda sample, label: [],
+        )
+    )
+    assert [judgement.marked for judgement in outcome.judgements] == [True, False]
+    assert outcome.report.marked == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "cast", "verdict"),
+    [
+        ({"agreement_rate": 0.5}, [P, P, P, L, L], P),
+        ({"agreement_rate": 0.5, "margin": 2}, [P, P, P, L, L], None),
+        ({"agreement_rate": 0.5, "margin": 2}, [P, P, P, P, L, L], P),
+        ({"agreement_rate": 0.9}, [P, P, P, P, L, P], None),
+        ({"both_orders": False}, [P], P),
+        ({"margin": 2}, [P, X], None),
+    ],
+)
+def test_agreement_and_margin_are_configured(
+    config: dict[str, Any], cast: list[str], verdict: str | None
+) -> None:
+    assert decide_verdict(votes(*cast), JudgeConfig(**config))[0] == verdict
+
+
+def test_the_new_sample_leads_back_to_the_old_label_the_votes_and_the_reasons(
+    endpoint: Callable[..., Any],
+) -> None:
+    judgement, _ = judge(endpoint(says_wrong(30)))
+    child = relabel(SAMPLE, judgement, 2)
+    assert child.label == judgement.proposed_label != SAMPLE.label
+    assert (child.parent_id, child.born_in) == (judgement.sample_id, 2)
+    assert all(vote.error_analysis and vote.right_approach for vote in judgement.votes)

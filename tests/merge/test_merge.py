@@ -133,7 +133,7 @@ def test_each_sample_goes_where_probe_and_judge_send_it() -> None:
         "easy": ("dropped", "low_ppl"),
         "pred": ("kept", "error_seeds"),
         "label": ("replaced", f"label_wrong, now {corrected.sample_id}"),
-        "withheld": ("dropped", "label_withheld"),
+        "withheld": ("quarantined", "label_withheld"),
         "fine": ("dropped", "both_correct_low_ppl"),
         "both": ("dropped", "both_wrong"),
         "split": ("quarantined", "unjudged"),

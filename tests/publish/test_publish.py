@@ -132,6 +132,7 @@ def make_campaign(root: Path, *, promoted: bool = True) -> Campaign:
             scores=scores,
             promotion=Promotion(promoted=promoted, against=0, changes=(), reason=""),
             best=best,
+            verdicts=data,
             finished_at="2026-01-01T00:00:00+00:00",
             summary={},
         )

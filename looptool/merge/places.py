@@ -1,0 +1,165 @@
+"""The places of a dataset, and who is given them (method, section 7).
+
+**Size rule.** Every D_j has `dataset_size` samples. Places are given in this order, each part at
+most what is left: samples whose probe failed for infrastructure reasons (as they are); all error
+seeds; the top `high_ppl_rate` of the mastered and both-correct samples; unused seeds by the round's
+rate; expansions, one for each error seed in turn, then a second one, and so on. Error seeds that no
+rollout solved, and their expansions, come after the others of their part and have at most
+`unsolved_rate_max` of the places together: a group without a right answer carries no signal. So too many
+expansions are cut evenly over their seeds, and unused seeds, which can wait, give way before
+anything that cannot. Places that stay empty are filled with the next mastered samples by
+perplexity, then with more unused seeds; what is still missing is reported as `short_by`. With
+`shares` each part has at most its share instead. Samples whose label calls nothing have at most
+`no_call_rate_max` of the places, those that call at most what `no_call_rate_min` leaves: the paper's
+models learn to abstain (relevance 77.8 -> 61.1). The order of the result is a seeded shuffle, the same
+whatever the order of the input.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from looptool.config import MergeConfig
+from looptool.merge.hygiene import Gate, Ledger, Quota, Rows, shuffle_rows
+from looptool.merge.keys import ORIGINS, Facts
+from looptool.merge.select import Parts, count_selected
+from looptool.merge.write import UNCHANGED
+from looptool.records import Origin
+
+Part = Literal["error_seeds", "expansions", "high_ppl", "new_seeds"]
+"""What `merge.shares` can name."""
+
+
+def deal_in_turn(facts: Facts, random_seed: int) -> Rows:
+    """One expansion of each error seed, then a second one of each, …: cutting the end is fair."""
+    rows = shuffle_rows(facts, facts.rows_of("expansions"), random_seed, "expansions")
+    families = pl.DataFrame({"row": rows, "parent": facts.column("parent")[rows]})
+    dealt = families.with_row_index("place").with_columns(
+        turn=pl.int_range(pl.len()).over("parent"), family=pl.col("place").min().over("parent")
+    )
+    return dealt.sort("turn", "family")["row"].to_numpy().astype(np.int64)
+
+
+class Builder:
+    """Fills the places of a dataset part by part."""
+
+    def __init__(
+        self,
+        config: MergeConfig,
+        gate: Gate,
+        facts: Facts,
+        parts: Parts,
+        offered: Mapping[str, Rows],
+    ) -> None:
+        self._config = config
+        self._gate = gate
+        self._facts = facts
+        self._parts = parts
+        calls = facts.column("calls")
+        without = sum(int((~calls[rows]).sum()) for rows in offered.values())
+        self._quota = Quota(config, without)
+        self.offered = {part: len(rows) for part, rows in offered.items()}
+        self.places: dict[str, int] = {}
+        self._taken: dict[str, Rows] = {}
+        self.origins = np.full(facts.size, UNCHANGED, np.uint8)
+        """Code of the origin that each row enters with; UNCHANGED for its own."""
+
+    def fill(self, new: Rows, grown: Rows, new_places: int) -> None:
+        """Gives each part its places, in the order of the size rule."""
+        parts, ids = self._parts, self._facts.column("id")
+        without_signal = ids[parts.unsolved]
+        unsolved = np.isin(ids[parts.errors], without_signal)
+        grown_unsolved = np.isin(self._facts.column("parent")[grown], without_signal)
+        few = round(self._config.unsolved_rate_max * self._config.dataset_size)
+        self._set_origin(parts.errors, Origin.ERROR_SEED)
+        self._set_origin(parts.ranked, Origin.HIGH_PPL)
+        self._set_origin(new, Origin.SEED)
+
+        self.add("untouched", parts.untouched)
+        room = self._cap("error_seeds", None)
+        room = _less(room, self.add("error_seeds", parts.errors[~unsolved], room))
+        few -= self.add("unsolved_error_seeds", parts.errors[unsolved], _least(few, room))
+        self._add_ranked()
+        self.add("new_seeds", new, self._cap("new_seeds", new_places))
+        room = self._cap("expansions", None)
+        room = _less(room, self.add("expansions", grown[~grown_unsolved], room))
+        self.add("unsolved_expansions", grown[grown_unsolved], _least(few, room))
+        self.add("filled_high_ppl", parts.ranked)
+        self.add("filled_new_seeds", new)
+
+    def _add_ranked(self) -> None:
+        """The samples chosen among the mastered and both-correct ones."""
+        ranked = self._parts.ranked
+        chosen = count_selected(self._parts, self._config)
+        if chosen is None:
+            count = round(self._config.high_ppl_rate * len(ranked))
+        else:
+            ranked, count = ranked[:chosen], chosen
+        self.add("high_ppl", ranked, _least(count, self._cap("high_ppl", None)))
+
+    def _cap(self, part: Part, scheduled: int | None) -> int | None:
+        """Most places of a part: its share, or without shares what is scheduled; None: all."""
+        shares = self._config.shares
+        return round(shares.get(part, 0.0) * self._config.dataset_size) if shares else scheduled
+
+    def _set_origin(self, rows: Rows, origin: Origin) -> None:
+        self.origins[rows] = ORIGINS.index(origin)
+
+    def add(self, part: str, rows: Rows, count: int | None = None) -> int:
+        """Gives the part at most `count` of the places that are left; how many it took."""
+        room = self._config.dataset_size - sum(map(len, self._taken.values()))
+        wanted = room if count is None else min(room, count)
+        if count is not None:
+            self.places[part] = count
+        self._taken[part] = self._gate.admit(rows, wanted, part, self._quota)
+        return len(self._taken[part])
+
+    def counts(self) -> dict[str, int]:
+        """How many places each part took."""
+        return {part: len(rows) for part, rows in self._taken.items()}
+
+    def entered(self) -> Rows:
+        """All rows of the dataset."""
+        return np.concatenate([*self._taken.values(), np.zeros(0, np.int64)])
+
+    def easiest(self, *names: str) -> float | None:
+        """The value of the easiest ranked row that some parts took; None if none has a value."""
+        parts = self._parts
+        rows = np.concatenate([self._taken.get(name, np.zeros(0, np.int64)) for name in names])
+        values = parts.value[np.isin(parts.ranked, rows) & ~np.isnan(parts.value)]
+        if not len(values):
+            return None
+        return float(values.max() if self._config.ppl == "pass_rate" else values.min())
+
+    def record_leavers(self, grown: Rows, ledger: Ledger) -> None:
+        """Writes down why what was offered and not looked at, or not let in, is gone."""
+        parts, ids = self._parts, self._facts.column("id")
+        settled = np.isin(ids, ids[np.array(ledger.rows, np.int64)])
+        mastered = np.isin(parts.ranked, parts.mastered)
+        for row, known in zip(parts.ranked.tolist(), mastered.tolist(), strict=True):
+            if not settled[row]:
+                ledger.record(row, "dropped", "low_ppl" if known else "both_correct_low_ppl")
+        rest = np.concatenate([parts.untouched, parts.errors, grown])
+        without_signal = ids[parts.unsolved]
+        family = np.isin(ids[rest], without_signal)
+        family |= np.isin(self._facts.column("parent")[rest], without_signal)
+        calls = self._facts.column("calls")
+        for row, never in zip(rest.tolist(), family.tolist(), strict=True):
+            if settled[row]:
+                continue
+            if never:
+                ledger.record(row, "dropped", "never_solved")
+            else:
+                crowded = not calls[row] and not self._quota.has_room(False)
+                ledger.record(row, "dropped", "no_call_share" if crowded else "no_place_left")
+
+
+def _least(*counts: int | None) -> int | None:
+    """The smallest; None is no bound."""
+    return min((count for count in counts if count is not None), default=None)
+
+
+def _less(room: int | None, taken: int) -> int | None:
+    return None if room is None else room - taken
