@@ -29,6 +29,8 @@ PACKAGES = {
     "orchestration": ("prefect", "fastapi"),
     "train": ("torch", "transformers", "trl"),
     "s3": ("s3fs",),
+    "mcp": ("mcp",),
+    "report": ("vl-convert-python",),
 }
 """Groups of this environment, by the name of their extra, and what shows that they are there."""
 ENGINES = ("vllm", "verl", "ray", "torch", "transformers", "looptool")

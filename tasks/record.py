@@ -149,6 +149,9 @@ def announce(scope: Scope, record: IterationRecord) -> None:
     emit("iteration.completed", scope, payload)
     if record.promotion.reason:
         emit("accuracy.dropped", scope, payload)
+    if record.summary["labels_withheld"]:
+        reason = record.summary["judge"]
+        emit("judge.untrusted", scope, {"iteration": record.iteration, "reason": reason})
 
 
 def accuracies(store: Store, ref: ArtifactRef) -> dict[str, float]:
@@ -170,6 +173,7 @@ def summarise(
     judgements = store.read(stages["judge"], "judgements", Judgement)
     verdicts = Counter(judgement.verdict for judgement in judgements)
     changed = sum(judgement.new_label is not None for judgement in judgements)
+    proposed = sum(judgement.proposed_label is not None for judgement in judgements)
     table: dict[str, str] = {}
     for name in ("all", "seen", "unseen", "relevance", "irrelevance"):
         if name in after:
@@ -181,7 +185,7 @@ def summarise(
     table |= {f"  {name}": str(origins.get(name, 0)) for name in Origin}
     table["mismatches"] = str(stats["probe"].get("mismatched", 0))
     table |= {f"  {name}": str(verdicts[name]) for name in VERDICTS}
-    table["labels changed"] = str(changed)
+    table["labels changed"] = f"{changed} of {proposed} proposed"
     memory = stats["probe"]["reprobes"]
     table["forgotten, of retired"] = f"{memory['forgotten']} of {memory['asked']}"
     for name, stat in stats.items():
@@ -193,6 +197,8 @@ def summarise(
         "accuracy_before": start,
         "verdicts": dict(verdicts),
         "labels_changed": changed,
+        "labels_withheld": proposed - changed,
+        "judge": str(stats["judge"].get("judge_trust_reason", "")),
         "reprobed": memory["asked"],
         "forgotten": memory["forgotten"],
     }
