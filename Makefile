@@ -39,7 +39,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(BIN)/pip install -q --index-url $(TORCH_INDEX) -c requirements/lock.txt torch)
 	$(BIN)/pip install -q --disable-pip-version-check -c requirements/lock.txt hatchling editables
-	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -c requirements/lock.txt -e '.[orchestration,train,s3,mcp,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -c requirements/lock.txt -e '.[orchestration,train,s3,mcp,test,dev]'
 	@touch $@
 
 engines: $(ENGINES_STAMP) ## Make the environment of vLLM, veRL and Ray, for a machine without a GPU
