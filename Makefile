@@ -41,7 +41,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX),$(BIN)/pip install -q --index-url $(TORCH_INDEX) -c requirements/lock.txt torch)
 	$(BIN)/pip install -q --disable-pip-version-check -c requirements/lock.txt hatchling editables
-	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -c requirements/lock.txt -e '.[orchestration,train,s3,mcp,report,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -c requirements/lock.txt -e '.[orchestration,train,s3,mcp,report,test,dev]'
 	@touch $@
 
 engines: $(ENGINES_STAMP) ## Make the environment of vLLM, veRL and Ray, for a machine without a GPU
@@ -63,10 +63,10 @@ demo: $(STAMP) ## Run two iterations of the loop and show what they brought (PRO
 	$(BIN)/python -m deployments.demo --profile '$(PROFILE)' --campaign '$(CAMPAIGN)' --iterations $(ITERATIONS) --port $(PORT) $(foreach s,$(SET),--set '$(s)')
 
 test: $(STAMP) ## Run the tests (without the engines)
-	$(BIN)/python -m pytest -q -m 'not engines'
+	$(BIN)/python -m pytest -q -m 'not engines and not slow'
 
-test-engines: $(STAMP) ## Run the tests that load torch, transformers and TRL; after `make engines` also vLLM, veRL and Ray
-	$(BIN)/python -m pytest -q -m engines --timeout 900
+test-engines: $(STAMP) $(ENGINES_STAMP) ## Run the tests that load torch, transformers, TRL, vLLM, veRL and Ray
+	$(BIN)/python -m pytest -q -m 'engines or slow' --timeout 900
 
 check: $(STAMP) ## Format check, lint, types, import layers, generated docs
 	$(BIN)/ruff format --check .

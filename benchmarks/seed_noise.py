@@ -88,6 +88,7 @@ class NoisyTeacher:
     """The scripted teacher on a port; counts its requests and can begin anew, as a restarted one."""
 
     port: int = 0
+    noise: NoiseConfig = NOISE
     bodies: Counter[bytes] = field(default_factory=Counter)
     """How often each request came whole, by the digest of its body."""
     on_request: Callable[[int], None] = field(default=lambda count: None)
@@ -101,7 +102,7 @@ class NoisyTeacher:
     def begin_anew(self) -> None:
         """Forget how often each request came: a run that starts again meets the same faults."""
         self.bodies = Counter()
-        self._app = create_app(SimulatorConfig(noise=NOISE))
+        self._app = create_app(SimulatorConfig(noise=self.noise))
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """One ASGI request."""
@@ -122,9 +123,9 @@ class NoisyTeacher:
 
 
 @contextmanager
-def serve_teacher(port: int = 0) -> Iterator[NoisyTeacher]:
+def serve_teacher(port: int = 0, noise: NoiseConfig = NOISE) -> Iterator[NoisyTeacher]:
     """The noisy teacher on a port (0: any free one), in a thread of this process."""
-    teacher = NoisyTeacher()
+    teacher = NoisyTeacher(noise=noise)
     teacher.begin_anew()
     settings = uvicorn.Config(
         teacher, host="127.0.0.1", port=port, log_level="critical", access_log=False, lifespan="off"

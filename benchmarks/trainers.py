@@ -16,7 +16,7 @@ from typing import Any
 
 from looptool.chat import AsgiTransport, Teacher
 from looptool.config import SeedConfig, TeacherConfig, TrainConfig
-from looptool.records import Sample, Split, StepMetrics
+from looptool.records import Kind, Sample, Split, StepMetrics
 from looptool.seed import load_catalogue, simulate_dialogues
 from looptool.simulator import create_app
 from looptool.train import train_policy
@@ -29,9 +29,12 @@ WIDTH, HEIGHT, MARGIN = 640, 300, 46
 
 
 def draw_samples(count: int) -> list[Sample]:
-    """Samples of the scripted expert, as the seed stage makes them: those with the shortest context."""
+    """Samples of the scripted expert, as the seed stage makes them: the shortest that want one call.
+
+    The committed policy solves some of them always, some at times and some never.
+    """
     config = SeedConfig(
-        train_samples=5 * count, tools_min=2, tools_max=3, turns_max=2, self_consistency=False
+        train_samples=8 * count, tools_min=2, tools_max=3, turns_max=2, self_consistency=False
     )
 
     async def run() -> list[Sample]:
@@ -47,7 +50,8 @@ def draw_samples(count: int) -> list[Sample]:
             )
             return list(made.samples)
 
-    return sorted(asyncio.run(run()), key=lambda s: len(str(s.chat())))[:count]
+    single = [sample for sample in asyncio.run(run()) if sample.kind is Kind.SINGLE]
+    return sorted(single, key=lambda s: len(str(s.chat())))[:count]
 
 
 def make_config(trainer: str, steps: int) -> TrainConfig:

@@ -234,8 +234,12 @@ class Campaign:
 
     def spent_usd(self) -> float:
         """What the teacher has cost, US dollars; stages that were never committed count as well."""
-        pattern = self.store.path("campaigns", self.name, "spending", "*.json")
-        return sum(self._read(str(p), Spending).cost_usd for p in self.store.fs.glob(pattern))
+        sessions = self.store.objects(self.store.path("campaigns", self.name, "spending"))
+        return sum(
+            self._read(item.path, Spending).cost_usd
+            for item in sessions
+            if item.path.endswith(".json")
+        )
 
     def record_spending(self, session: str, usage: JsonObject) -> None:
         """Store what a session of the teacher has cost so far, by stage, replacing earlier figures."""

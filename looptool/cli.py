@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from looptool import lineage
-from looptool.artifacts import Store
+from looptool.artifacts import Store, open_store
 from looptool.campaign import Campaign, IterationRecord
-from looptool.config import SimulatorConfig, ToolSource, load_profile
+from looptool.config import SimulatorConfig, StoreConfig, ToolSource, load_profile
 from looptool.decontaminate import (
     BFCL,
     Gatekeeper,
@@ -28,6 +28,7 @@ from looptool.decontaminate import (
 )
 from looptool.doctor import Diagnosis, diagnose
 from looptool.errors import CampaignError, ConfigError, DataError, LoopToolError, shorten
+from looptool.fsck import Survey, repair, survey
 from looptool.lineage.show import (
     show_consequences,
     show_diff,
@@ -36,6 +37,7 @@ from looptool.lineage.show import (
 )
 from looptool.records import canonical_json
 from looptool.report import ROWS, render_report
+from looptool.retention import Plan, plan_removals, remove
 from looptool.schema import Contamination, check_columns
 from looptool.seed import ToolCollection, check_output, collect_tools, save_tools
 from looptool.simulator import serve
@@ -541,6 +543,117 @@ def doctor(
         show_diagnosis(found)
     if profile and any(check.problems for check in found.profiles):
         raise typer.Exit(1)
+
+
+class RepairBy(StrEnum):
+    """What becomes of an artifact that does not fit its manifest."""
+
+    requeue = "requeue"
+    quarantine = "quarantine"
+
+
+StoreRoot = Annotated[str | None, typer.Argument(help="Root of the store; lake by default.")]
+StoreProfile = Annotated[Path | None, typer.Option("--profile", help="Take [store] from here.")]
+
+
+def store_of(root: str | None, profile: Path | None) -> Store:
+    """The store of a profile, or at a root."""
+    config = load_profile(profile).store if profile else StoreConfig()
+    return open_store(config.model_copy(update={"root": root}) if root else config)
+
+
+def show_survey(found: Survey) -> None:
+    """The findings, one a line, faults first."""
+    table = Table("", "where", "what", title_justify="left")
+    for finding in sorted(found.findings, key=lambda f: (f not in found.faults, f.path)):
+        table.add_row(finding.kind, escape(finding.path), escape(finding.detail))
+    if found.findings:
+        out.print(table)
+    counts = found.as_json()
+    out.print(
+        f"{counts['artifacts']} artifacts, {counts['iterations']} iterations, "
+        f"{counts['objects']} objects: {counts['faults']} faults"
+    )
+
+
+@app.command()
+def fsck(
+    root: StoreRoot = None,
+    profile: StoreProfile = None,
+    repair_: Annotated[
+        RepairBy | None,
+        typer.Option("--repair", help="requeue: make it again; quarantine: move it aside."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Lengths alone, no sha256.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Check every manifest of a store against its parts, and every iteration against its artifacts.
+
+    The exit status is 1 while there are faults. Run it with --repair only when nothing else writes.
+
+    Examples: looptool fsck s3://bucket/lake, looptool fsck lake --repair requeue
+    """
+    done: list[str] = []
+    try:
+        store = store_of(root, profile)
+        found = survey(store, contents=not quick)
+        if repair_ and found.faults:
+            done = repair(store, found, repair_.value)
+            found = survey(store, contents=not quick)
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        typer.echo(canonical_json(found.as_json() | {"repaired": done}))
+    else:
+        for line in done:
+            out.print(escape(line), soft_wrap=True)
+        show_survey(found)
+    if found.faults:
+        raise typer.Exit(1)
+
+
+def show_plan(plan: Plan) -> None:
+    """What may go, one artifact a line."""
+    table = Table("why", "where", "objects", "MiB", title_justify="left")
+    for removal in plan.removals:
+        size = f"{removal.bytes / (1 << 20):.1f}"
+        table.add_row(removal.why, escape(removal.path), str(len(removal.objects)), size)
+    if plan.removals:
+        out.print(table)
+    for note in plan.notes:
+        err.print(escape(note), soft_wrap=True)
+
+
+@app.command()
+def gc(
+    root: StoreRoot = None,
+    profile: StoreProfile = None,
+    keep_checkpoints: Annotated[
+        int, typer.Option(min=1, help="Keep the checkpoints of so many last iterations.")
+    ] = 3,
+    age_hours: Annotated[
+        float, typer.Option(min=0, help="Nothing younger than this is touched.")
+    ] = 48.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only show.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Show, and with --yes delete, what no complete iteration of any campaign needs.
+
+    Examples: looptool gc s3://bucket/lake, looptool gc lake --keep-checkpoints 2 --yes
+    """
+    try:
+        store = store_of(root, profile)
+        plan = plan_removals(store, keep_checkpoints=keep_checkpoints, age_s=3600 * age_hours)
+        removed = remove(store, plan) if yes else 0
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        typer.echo(canonical_json(plan.as_json() | {"removed": removed}))
+        return
+    show_plan(plan)
+    size = sum(removal.bytes for removal in plan.removals) / (1 << 20)
+    what = f"deleted {removed} objects" if yes else "nothing deleted; --yes deletes"
+    out.print(f"{len(plan.removals)} places, {size:.1f} MiB may go, {plan.kept} stay: {what}")
 
 
 if __name__ == "__main__":

@@ -574,7 +574,27 @@ class StoreConfig(Section):
     """Where artifacts live."""
 
     root: str = "lake"
-    """Any fsspec URL: a local folder or `s3://bucket/prefix`."""
+    """Any fsspec URL: a local folder or `s3://bucket/prefix`. Endpoint and keys come from the environment
+    or an AWS profile."""
+    timeout_s: float = Field(60.0, gt=0)
+    """Longest wait for one answer of an object store, seconds."""
+    attempts: int = Field(8, ge=1)
+    """Tries per request that an object store answers with 5xx, SlowDown or not at all."""
+    single_writer: bool = False
+    """Use a store that does not enforce conditional writes, one run at a time: a lease keeps others out."""
+    lease_s: float = Field(300.0, gt=0)
+    """Length of that lease, seconds: how long a killed run keeps the next one waiting."""
+
+    @field_validator("root")
+    @classmethod
+    def _holds_no_key(cls, value: str) -> str:
+        if "://" in value and re.search(r"[@?#]", value.split("://", 1)[1]):
+            raise PydanticCustomError(
+                "withheld",
+                "the URL of a store must hold no user, password, query or fragment; keys come from the "
+                "environment (AWS_ACCESS_KEY_ID, …) or an AWS profile",
+            )
+        return value
 
 
 class LoopConfig(Section):

@@ -147,7 +147,9 @@ def _settle(stage: Stage, parts: Parts, measure: JudgeMeasure) -> list[Judgement
     for number, tables in enumerate(parts.tables):
         rows = records_of(tables["judgements"], Judgement)
         rows = list(apply_trust(rows, stage.scope.config.judge, measure.trust))
+        # Both tables anew: a part is taken over only if all of its tables are of one run.
         stage.writer.write("judgements", "judgements", rows, number)
+        stage.writer.write("planted", "planted", tables["planted"], number)
         settled += rows
     return settled
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from prefect.artifacts import create_markdown_artifact
 
-from looptool.artifacts import ArtifactRef, CheckpointRef, Store
+from looptool.artifacts import ArtifactRef, CheckpointRef, Store, open_store
 from looptool.campaign import Campaign, IterationRecord, Standing
 from looptool.config import LoopConfig, StopConfig
 from looptool.errors import CampaignError, ConfigError
@@ -46,7 +46,7 @@ def open_iteration(
     model folder, the campaign's configuration, an iteration that cannot be run yet.
     """
     config = resolve_profile(profile, overrides)
-    store = Store(config.store.root)
+    store = open_store(config.store)
     store.check()
     state = Campaign(store, campaign)
     complete = state.complete()

@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pydantic_core import to_jsonable_python
 
-from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store, artifact_key
+from looptool.artifacts import (
+    ArtifactRef,
+    ArtifactWriter,
+    CheckpointRef,
+    Store,
+    artifact_key,
+    open_store,
+)
 from looptool.campaign import Campaign, computed_settings
 from looptool.config import LoopConfig
 from looptool.decontaminate import load_index
@@ -45,7 +52,7 @@ class Scope(Record):
 
     def store(self) -> Store:
         """The campaign's store."""
-        return Store(self.config.store.root)
+        return open_store(self.config.store)
 
     def cache(self) -> Path:
         """Local folder for copies of remote files and for work in progress."""
@@ -59,6 +66,7 @@ class Stage:
         self.scope = scope
         self.store = scope.store()
         self.inputs = {key: input_digest(value) for key, value in inputs.items()}
+        self.sources = [digest for value in inputs.values() for digest in source_digests(value)]
         self.key = stage_key(name, scope, inputs)
         folder = Campaign(self.store, scope.campaign).folder(scope.iteration)
         self.writer = ArtifactWriter(self.store, folder, name, self.key)
@@ -70,7 +78,9 @@ class Stage:
 
     def commit(self, stats: Mapping[str, Any]) -> ArtifactRef:
         """Commit what was written."""
-        return self.writer.commit(self.inputs, self.settings, to_jsonable_python(dict(stats)))
+        return self.writer.commit(
+            self.inputs, self.settings, to_jsonable_python(dict(stats)), self.sources
+        )
 
     def load_part(self, table: str, number: int, record: type[R]) -> list[R] | None:
         """Rows of a part that an earlier run finished; None if it is not there or cannot be read."""
@@ -114,6 +124,15 @@ def input_digest(value: Input) -> str:
     if isinstance(value, ArtifactRef | CheckpointRef | Retracted):
         return value.digest
     return artifact_key("list", [item.digest for item in value])
+
+
+def source_digests(value: Input) -> list[str]:
+    """Content digests of the artifacts in an input, one by one."""
+    if isinstance(value, str | Retracted):
+        return []
+    if isinstance(value, ArtifactRef | CheckpointRef):
+        return [value.digest]
+    return [item.digest for item in value]
 
 
 def stage_settings(name: str, config: LoopConfig) -> JsonObject:

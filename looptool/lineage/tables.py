@@ -32,7 +32,7 @@ def read_columns(
     if not kinds:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     frames = [
-        _scan(store, posixpath.join(ref.uri, part.name), columns, where)
+        _scan(store, posixpath.join(ref.uri, part.path), columns, where)
         for part in store.manifest_of(ref).parts
         if part.table == table
     ]

@@ -155,7 +155,7 @@ class Lake:
         for part in found.manifest.parts:
             if part.table != table:
                 continue
-            where = posixpath.join(found.uri, part.name)
+            where = posixpath.join(found.uri, part.path)
             data = self.store.get(self.store.strip(where))
             if data is None or sha256_of(data) != part.sha256:
                 raise ArtifactCorrupt(f"part {where} is gone or was changed")

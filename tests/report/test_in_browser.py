@@ -96,6 +96,7 @@ def test_a_sample_opens_by_keyboard_alone(visit: Open, two_rounds: str) -> None:
         if seen.evaluate("document.activeElement.parentElement.className") == "sample":
             break
     seen.keyboard.press("Enter")
+    seen.wait_for_selector("#list details[open] .side")
     assert seen.locator("#list details[open] .side").count() >= 2
 
 

@@ -154,7 +154,7 @@ def test_an_unfinished_round_is_shown_as_far_as_it_has_got(
 
 def test_a_damaged_table_is_named_and_the_rest_stands(lake: Lake) -> None:
     lake.finished(rounds=1)
-    part = next((lake.root / "campaigns").rglob("0001/judge/*/judgements-00000.parquet"))
+    part = next((lake.root / "campaigns").rglob("0001/judge/*/judgements-00000.*parquet"))
     part.write_bytes(b"not parquet")
     page = Text(lake.report())
     assert page.headings[0] == "What could not be read"

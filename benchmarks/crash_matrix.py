@@ -1,0 +1,283 @@
+"""Kill a run before and after every write of every stage, go on, and compare with the undisturbed run.
+
+    nice -n 19 python -m benchmarks.crash_matrix --out benchmarks/results/crash_matrix.json
+
+One campaign runs undisturbed: its writes are the points. For each point another campaign begins anew, is
+killed there with SIGKILL, and is started again; it must end with the same artifacts of the same digests,
+without a fault of `looptool fsck`, without lost or double rows, and what it asks the teacher again is at
+most what the dearest part cost. Points that the results file has are not run again.
+"""
+
+import argparse
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.crash_round import outcome
+from benchmarks.seed_noise import NoisyTeacher, serve_teacher
+from looptool.artifacts import Store
+from looptool.artifacts.manifest import artifact_key
+from looptool.config import LoopConfig, NoiseConfig, parse_config
+from looptool.fsck import survey
+from looptool.records import JsonObject, Sample
+
+CALM = NoiseConfig(wrong_label_rate=0.2, malformed_rate=0.05)
+Point = tuple[int, str]
+"""Number of a write, from 1, and `before` or `after`."""
+
+
+def make_config(root: Path, port: int) -> LoopConfig:
+    """A campaign that is small but has several parts in every stage that works in parts."""
+    return parse_config(
+        {
+            "store": {"root": str(root)},
+            "teacher": {"base_url": f"http://127.0.0.1:{port}/v1", "attempts": 6},
+            "seed": {
+                "train_samples": 16,
+                "heldout_samples": 6,
+                "heldout_unseen_samples": 3,
+                "tools_min": 3,
+                "tools_max": 4,
+                "turns_max": 2,
+                "shard_size": 8,
+            },
+            "validate": {"shard_size": 16},
+            "probe": {"shard_size": 6},
+            "judge": {"shard_size": 4},
+            "expand": {"shard_size": 2, "per_seed": 2, "max_seeds": 4},
+            "merge": {"dataset_size": 16},
+        }
+    )
+
+
+@dataclass
+class Runner:
+    """Runs campaigns in children of a process that has everything imported."""
+
+    teacher: NoisyTeacher
+    folder: Path
+    policy: str
+    process: "subprocess.Popen[str]"
+    seen: Counter[bytes] = field(default_factory=Counter)
+
+    def run(self, name: str, kill: Point | None = None) -> tuple[int, int]:
+        """One start of a campaign: exit status, and how many requests an earlier start made already."""
+        self.teacher.begin_anew()
+        config = make_config(self.folder / name, self.teacher.port)
+        job = {
+            "config": config.model_dump(mode="json", by_alias=True),
+            "journal": str(self.folder / f"{name}.journal"),
+            "kill": kill,
+            "policy": self.policy,
+        }
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        status = int(self.process.stdout.readline())
+        repeated = (self.teacher.bodies & self.seen).total()
+        self.seen |= self.teacher.bodies
+        return status, repeated
+
+    def writes(self, name: str) -> list[tuple[int, str, str]]:
+        """The journal of a campaign's writes: number, kind, path."""
+        lines = (self.folder / f"{name}.journal").read_text().splitlines()
+        return [(int(n), str(kind), str(path)) for n, kind, path in map(json.loads, lines)]
+
+    def forget(self, name: str) -> None:
+        """Delete a campaign."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / f"{name}.journal").unlink(missing_ok=True)
+        self.seen.clear()
+
+
+@contextmanager
+def open_runner(folder: Path, policy: str = "hand-made") -> Iterator[Runner]:
+    """A runner with its teacher; its campaigns live below a folder."""
+    command = [sys.executable, "-m", "benchmarks.crash_child"]
+    with (
+        serve_teacher(noise=CALM) as teacher,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        yield Runner(teacher, folder, policy, process)
+        assert process.stdin
+        process.stdin.close()
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What every other run must end with."""
+
+    writes: list[tuple[int, str, str]]
+    digests: dict[str, str]
+    requests: int
+    dearest: int
+    """Requests of the part that cost most, parts that are under way together taken as one."""
+
+    @property
+    def points(self) -> list[Point]:
+        """Before and after every write."""
+        return [(number, when) for number, _, _ in self.writes for when in ("before", "after")]
+
+
+def run_undisturbed(runner: Runner) -> Undisturbed:
+    """The campaign that nothing happens to."""
+    name = "calm"
+    runner.forget(name)
+    status, _ = runner.run(name)
+    if status:
+        raise RuntimeError(f"the undisturbed run ended with {status}")
+    return Undisturbed(
+        runner.writes(name),
+        outcome(runner.folder / name),
+        runner.teacher.requests,
+        max(requests_by_part(runner.folder / name).values()),
+    )
+
+
+def requests_by_part(root: Path) -> dict[str, int]:
+    """Requests of each part, two that are under way together added up where a stage works so."""
+    found: dict[str, int] = {}
+    for folder in sorted(root.glob("campaigns/*/iterations/*/*/*")):
+        notes = [json.loads(p.read_text()) for p in sorted(folder.glob("usage-*.json"))]
+        counts = [sum(stage["requests"] for stage in note.values()) for note in notes]
+        if not counts and (folder / "manifest.json").is_file():
+            usage = json.loads((folder / "manifest.json").read_text())["stats"].get("teacher", [])
+            parts = usage if isinstance(usage, list) else [usage]
+            counts = [sum(stage["requests"] for stage in part.values()) for part in parts]
+            found |= {f"{folder.name}/{n}": count for n, count in enumerate(counts)}
+        else:
+            top = sorted(counts)[-2:]
+            found[folder.name] = sum(top)
+    return found
+
+
+def try_point(runner: Runner, calm: Undisturbed, point: Point) -> JsonObject:
+    """Kill a new campaign at a point, go on with it, and compare."""
+    name = "killed"
+    runner.forget(name)
+    began = time.monotonic()
+    killed, _ = runner.run(name, point)
+    number, kind, path = runner.writes(name)[-1]
+    went_on, repeated = runner.run(name)
+    root = runner.folder / name
+    found = survey(Store(str(root)))
+    same = outcome(root) == calm.digests
+    return {
+        "write": point[0],
+        "when": point[1],
+        "kind": kind,
+        "path": path.lstrip("/"),
+        "killed": killed == -signal.SIGKILL and number == point[0],
+        "went_on": went_on == 0,
+        "same_digests": same,
+        "rows": rows_of(root),
+        "double_rows": doubles_of(root),
+        "faults": len(found.faults),
+        "repeated": repeated,
+        "passed": bool(
+            killed == -signal.SIGKILL
+            and went_on == 0
+            and same
+            and not doubles_of(root)
+            and not found.faults
+            and repeated <= calm.dearest
+        ),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def rows_of(root: Path) -> int:
+    """Rows of all committed artifacts."""
+    manifests = root.glob("campaigns/*/iterations/*/*/*/manifest.json")
+    return sum(part["rows"] for m in manifests for part in json.loads(m.read_text())["parts"])
+
+
+def doubles_of(root: Path) -> int:
+    """Samples that the pool or a dataset has twice."""
+    store, doubles = Store(str(root)), 0
+    for stage in ("pool", "dataset", "merge"):
+        for manifest in root.glob(f"campaigns/*/iterations/*/{stage}/*/manifest.json"):
+            ref = store.ref(store.uri(manifest.parent.relative_to(root).as_posix()))
+            assert ref
+            names = [sample.sample_id for sample in store.read(ref, "samples", Sample)]
+            doubles += len(names) - len(set(names))
+    return doubles
+
+
+def spread(points: Sequence[Point], count: int | None) -> list[Point]:
+    """All points, or so many of them, evenly."""
+    if count is None or count >= len(points):
+        return list(points)
+    return [points[n * len(points) // count] for n in range(count)]
+
+
+def main() -> int:
+    """Command line of the module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=None, help="so many, evenly; all by default")
+    parser.add_argument("--policy", choices=["hand-made", "real"], default="hand-made")
+    parser.add_argument("--root", type=Path, default=None, help="folder for the campaigns")
+    parser.add_argument("--out", type=Path, default=None)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.root or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        with open_runner(folder, options.policy) as runner:
+            return run_matrix(runner, options.points, options.out)
+
+
+def run_matrix(runner: Runner, count: int | None, out: Path | None) -> int:
+    """Every point that is not in the results yet; the exit status."""
+    calm = run_undisturbed(runner)
+    print(f"{len(calm.points)} points, {calm.requests} requests", file=sys.stderr, flush=True)
+    version = artifact_key("crash", calm.digests, [path for _, _, path in calm.writes])
+    result: dict[str, Any] = {"version": version, "policy": runner.policy, "tried": []}
+    if out and out.is_file() and (known := json.loads(out.read_text()))["version"] == version:
+        result = known
+    done = {(row["write"], row["when"]) for row in result["tried"]}
+    for point in spread(calm.points, count):
+        if point not in done:
+            result["tried"].append(try_point(runner, calm, point))
+            row = result["tried"][-1]
+            print(json.dumps(row), file=sys.stderr, flush=True)
+            save(result, calm, out)
+    save(result, calm, out)
+    Console().print_json(json.dumps({k: v for k, v in result.items() if k != "tried"}))
+    return 0 if all(row["passed"] for row in result["tried"]) else 1
+
+
+def save(result: dict[str, Any], calm: Undisturbed, out: Path | None) -> None:
+    """Write the results so far."""
+    tried = sorted(result["tried"], key=lambda row: (row["write"], row["when"] == "after"))
+    summary = {
+        "points": len(calm.points),
+        "tried": len(tried),
+        "passed": sum(row["passed"] for row in tried),
+        "writes": len(calm.writes),
+        "artifacts": len(calm.digests),
+        "requests": calm.requests,
+        "requests_of_the_dearest_part": calm.dearest,
+        "most_repeated": max((row["repeated"] for row in tried), default=0),
+    }
+    result |= {"summary": summary, "tried": tried}
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
