@@ -17,9 +17,24 @@ from starlette.routing import Route
 
 from looptool.chat import AsgiTransport, Teacher
 from looptool.config import TeacherConfig
+from looptool.engines.interpreter import engines_pythons
 
 T = TypeVar("T")
+NEED_ENGINES = {
+    "test_vllm", "test_endpoint", "test_replicas", "test_teacher_on_vllm", "test_verl_parts", "test_verl_run",
+}  # fmt: skip
+"""Modules that start vLLM, veRL or Ray in the environment that `make engines` makes."""
 BASE = Path(__file__).parents[1] / "models" / "nano-base"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the engines skip, with the reason, where their environment was not made."""
+    if any(python.is_file() for python in engines_pythons()):
+        return
+    skip = pytest.mark.skip(reason="no environment of the engines here; run `make engines` first")
+    for item in items:
+        if item.path.stem in NEED_ENGINES:
+            item.add_marker(skip)
 
 
 @dataclass(frozen=True)

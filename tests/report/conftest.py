@@ -244,7 +244,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     return Lake(root, words=HOSTILE + "W" * 9_000).finished(rounds=1, size=60).report()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Headless Chromium, driven by Playwright; skips where either is missing."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
