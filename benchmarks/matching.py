@@ -9,11 +9,10 @@ process, so that neighbours on a shared machine do not count. The goal holds for
 
 import argparse
 import json
-import time
-from collections.abc import Callable
-from itertools import cycle, islice
+from functools import partial
 from typing import Any
 
+from benchmarks import rate
 from looptool.calls import (
     ToolIndex,
     calls_match,
@@ -25,6 +24,7 @@ from looptool.calls import (
 
 GOAL_PER_S = 50_000
 BATCH = 500
+measure = partial(rate.measure, batch=BATCH)
 
 Calls = list[dict[str, Any]]
 
@@ -84,21 +84,6 @@ def drop(values: dict[str, Any], key: str) -> dict[str, Any]:
 def as_text(calls: Calls) -> Calls:
     """The calls with their arguments as JSON text."""
     return [call | {"arguments": json.dumps(call["arguments"])} for call in calls]
-
-
-def measure(name: str, once: Callable[[Any], object], items: list[Any], seconds: float) -> float:
-    """Calls `once` on the items in turn; prints and returns how often a second."""
-    batch = list(islice(cycle(items), BATCH))
-    for item in batch:
-        once(item)
-    done, start = 0, time.process_time()
-    while (elapsed := time.process_time() - start) < seconds:
-        for item in batch:
-            once(item)
-        done += len(batch)
-    rate = done / elapsed
-    print(f"{name:<52}{rate:>12,.0f} /s{1e6 / rate:>8.1f} µs")
-    return rate
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ that neighbours on a shared machine do not count.
 import argparse
 import asyncio
 import random
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.rate import measure
 from looptool.chat import AsgiTransport, Teacher
 from looptool.config import SeedConfig, SimulatorConfig, TeacherConfig, ToolSource
 from looptool.records import JsonObject, Sample, Split, ToolSpec, make_tool
@@ -185,22 +185,6 @@ async def build_samples(tools: Sequence[ToolSpec]) -> list[Sample]:
             config, tools, teacher, split=Split.TRAIN, target_samples=300, random_seed=0
         )
     return list(made.samples)
-
-
-def measure(
-    name: str, once: Callable[[Any], object], items: Sequence[Any], seconds: float
-) -> float:
-    """Calls `once` on the items in turn; prints and returns how often a second."""
-    for item in items:
-        once(item)
-    done, start = 0, time.process_time()
-    while (elapsed := time.process_time() - start) < seconds:
-        for item in items:
-            once(item)
-        done += len(items)
-    rate = done / elapsed
-    print(f"{name:<44}{rate:>12,.0f} /s{1e6 / rate:>10.1f} µs")
-    return rate
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ what could not be probed is a typed failure, never a mismatch, and a sample of w
 dropped in earlier rounds is probed again, so that forgetting is seen.
 """
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +16,7 @@ from looptool.artifacts import ArtifactWriter, shards
 from looptool.config import ProbeConfig
 from looptool.engines import Engine, Limits
 from looptool.engines.grading import build_prompt, grade, render_label
-from looptool.records import ProbeResult, RolloutStat, Sample, canonical_json
+from looptool.records import ProbeResult, RolloutStat, Sample, draw
 from looptool.schema import MASTERED, Fate
 
 __all__ = [
@@ -119,12 +118,8 @@ def draw_retired(
         mastered = {f.sample_id for f in told if f.fate == "dropped" and f.reason in MASTERED}
         gone |= {sample.sample_id: sample for sample in dataset if sample.sample_id in mastered}
     now = {sample.sample_id for sample in datasets[-1]}
-
-    def key(sample: Sample) -> str:
-        parts = [random_seed, "reprobe", iteration, sample.sample_id]
-        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
-
-    return sorted((s for s in gone.values() if s.sample_id not in now), key=key)[:count]
+    left = (sample for sample in gone.values() if sample.sample_id not in now)
+    return sorted(left, key=lambda s: draw(random_seed, "reprobe", iteration, s.sample_id))[:count]
 
 
 @dataclass(frozen=True, slots=True)

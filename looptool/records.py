@@ -30,6 +30,11 @@ def canonical_json(value: object) -> str:
     )
 
 
+def draw(random_seed: int, *parts: object) -> str:
+    """A key to sort by: random by the seed, and the same whatever the order of the rows."""
+    return hashlib.sha256(canonical_json([random_seed, *parts]).encode()).hexdigest()
+
+
 def content_id(prefix: str, *values: object) -> str:
     """A stable id `<prefix>-<16 hex digits>` of JSON-compatible values."""
     text = canonical_json(list(values))

@@ -256,11 +256,6 @@ def _braces(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def draw(random_seed: int, *parts: object) -> str:
-    """A key to sort by: random by the seed, and the same whatever the order of the rows."""
-    return hashlib.sha256(canonical_json([random_seed, *parts]).encode()).hexdigest()
-
-
 def draw_all(random_seed: int, parts: Sequence[object], ids: Collection[str]) -> U64:
     """The first 64 bits of `draw(random_seed, *parts, id)` for many ids."""
     start = canonical_json([random_seed, *parts])[:-1] + ","

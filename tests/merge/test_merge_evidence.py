@@ -9,11 +9,10 @@ import pytest
 from looptool.config import MergeConfig
 from looptool.decontaminate import build_index, read_entries, save_index
 from looptool.merge import MergeInputs, MergeOutcome, first_dataset, merge_round, merge_sources
-from looptool.merge.hygiene import draw, draw_all
+from looptool.merge.hygiene import draw_all
 from looptool.merge.near import PERMUTATIONS, choose_bands
 from looptool.merge.write import PART_ROWS
 from looptool.records import (
-    Judgement,
     Kind,
     Label,
     Origin,
@@ -23,9 +22,11 @@ from looptool.records import (
     Split,
     ToolCall,
     UserMessage,
+    draw,
     make_sample,
     make_tool,
 )
+from tests.merge.test_merge import judged
 
 SET = make_tool("set_it", "", {"type": "object", "properties": {"to": {"type": "string"}}})
 GET = make_tool("get_it", "", {"type": "object", "properties": {}})
@@ -58,18 +59,6 @@ def probe(sample: Sample, matched: bool, **changes: Any) -> ProbeResult:
         "ppl_output": 1.5,
     }
     return ProbeResult(**(fields | changes))
-
-
-def judged(sample: Sample, verdict: str, new_label: Label | None = None) -> Judgement:
-    return Judgement.model_validate(
-        {
-            "sample_id": sample.sample_id,
-            "verdict": verdict,
-            "votes": (),
-            "predicted": Label(),
-            "new_label": new_label,
-        }
-    )
 
 
 def inputs(**given: Any) -> MergeInputs:
