@@ -11,7 +11,6 @@ import argparse
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -21,9 +20,9 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists
 
-HOME = Path(__file__).resolve().parent.parent
+from deployments.stack import HOME, POOL
+
 AUTOMATIONS = HOME / "deployments" / "automations.yaml"
-POOL = "local"
 WEBHOOK = "looptool-alerts"
 """Name of the block that holds the address for alerts."""
 ALERT_ENV = "LOOPTOOL_ALERT_URL"
