@@ -65,7 +65,7 @@ demo: $(STAMP) ## Run two iterations of the loop and show what they brought (PRO
 test: $(STAMP) ## Run the tests (without the engines)
 	$(BIN)/python -m pytest -q -m 'not engines and not slow'
 
-test-engines: $(STAMP) ## Run the slow tests and those that load torch, transformers and TRL; after `make engines` also vLLM, veRL, Ray
+test-engines: $(STAMP) $(ENGINES_STAMP) ## Run the slow tests and those with real engines: transformers, TRL, vLLM, veRL on Ray
 	$(BIN)/python -m pytest -q -m 'engines or slow' --timeout 900
 
 check: $(STAMP) ## Format check, lint, types, import layers, generated docs

@@ -43,6 +43,10 @@ CONFIG = make_config("verl", STEPS).model_copy(
 )
 
 
+OF_THE_CLUSTER = ("ray::IDLE", "ray::Dashboard", "ray::RuntimeEnvAgent")
+"""A cluster's own processes, which outlive its jobs."""
+
+
 @dataclass
 class Story:
     """What was seen on the way."""
@@ -146,7 +150,7 @@ def _find_workers() -> list[str]:
             continue
         if any(mark in line for mark in ("ray::", "VLLM", "verl.job", "main_ppo", "spawn_main")):
             found.append(line)
-    return [line for line in found if "ray::IDLE" not in line and "ray::Dashboard" not in line]
+    return [line for line in found if not any(name in line for name in OF_THE_CLUSTER)]
 
 
 HOLD_A_CLUSTER = """
