@@ -3,8 +3,8 @@
 Kept are all artifacts that a complete iteration refers to, with everything that they were made from; all
 of a campaign's iterations after its last complete one, for they are under way; all of a campaign that has
 no complete iteration yet; the results of benchmarks; and whatever is younger than the age limit, so that a
-stage that runs just now loses nothing. Checkpoints are kept of the last iterations alone, and the one that the next iteration starts
-from: of older ones the files go and the manifest stays, with a note that says so.
+stage that runs just now loses nothing. Checkpoints are kept of the last iterations alone, and the one that
+the next iteration starts from: of older ones the files go and the manifest stays, with a note that says so.
 """
 
 import math

@@ -9,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.campaign import IterationRecord, Standing
+from looptool.engines.options import engine_options
 from looptool.errors import CampaignError
 from looptool.records import BENCHMARKS, BenchmarkItem, BenchmarkName, BenchmarkScore
 from looptool.suites import (
@@ -20,7 +21,7 @@ from looptool.suites import (
     serve_on_socket,
 )
 from tasks.policies import stage_task
-from tasks.policy import base_policy, engine_options, local_folder
+from tasks.policy import base_policy, local_folder
 from tasks.progress import Progress, logger
 from tasks.scope import Scope, Stage
 

@@ -12,13 +12,23 @@ scores alone.
 Not in `evaluate`, whose held-out accuracies would be measured anew after every change of an adapter.
 """
 
-from looptool.suites.run import list_categories, run_category, score_category
+from looptool.suites.run import (
+    evaluate_policy,
+    find_policy,
+    list_categories,
+    narrow,
+    run_category,
+    score_category,
+)
 from looptool.suites.serving import open_policy_app, serve_on_socket
 from looptool.suites.table import HEADS, score_rows
 
 __all__ = [
     "HEADS",
+    "evaluate_policy",
+    "find_policy",
     "list_categories",
+    "narrow",
     "open_policy_app",
     "run_category",
     "score_category",

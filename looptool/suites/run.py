@@ -1,13 +1,19 @@
 """One benchmark on one policy, category by category, by both rules."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from looptool.artifacts import Store
+from looptool.campaign import Campaign
 from looptool.config import LoopConfig
+from looptool.engines import check_model_folder
+from looptool.engines.options import engine_options
+from looptool.errors import CampaignError
 from looptool.intervals import wilson_interval
 from looptool.records import BenchmarkItem, BenchmarkName, BenchmarkScore, JsonObject
 from looptool.suites import acebench, bfcl
 from looptool.suites.harness import find_environment
+from looptool.suites.serving import open_policy_app, serve_on_socket
 
 OnProgress = Callable[[int], None]
 """Told how many items of the category are answered."""
@@ -66,6 +72,50 @@ def score_category(items: Sequence[BenchmarkItem], summary: JsonObject) -> Bench
         only_official=sum(bool(item.official) and not item.strict for item in both),
         only_strict=sum(bool(item.strict) and not item.official for item in both),
     )
+
+
+def narrow(
+    config: LoopConfig, name: BenchmarkName, categories: Sequence[str], limit: int | None
+) -> LoopConfig:
+    """The configuration with only these categories of a benchmark, and at most so many items of each."""
+    given: JsonObject = {} if limit is None else {"limit": limit}
+    if categories:
+        given["categories"] = tuple(categories)
+    section = getattr(config.benchmarks, name).model_copy(update=given)
+    benchmarks = config.benchmarks.model_copy(update={name: section})
+    return config.model_copy(update={"benchmarks": benchmarks})
+
+
+def find_policy(named: str, root: str, iteration: int | None = None) -> Path:
+    """The checkpoint's folder: a folder as it is, else the policy of a campaign on the store.
+
+    `iteration` None: the best one so far. Raises CampaignError if there is no such policy.
+    """
+    if (Path(named) / "config.json").is_file():
+        return check_model_folder(named)
+    store = Store(root)
+    records = Campaign(store, named).complete()
+    if not records or (iteration or 0) > len(records):
+        raise CampaignError(
+            f"{named} is no checkpoint's folder, and no campaign of {iteration or 1} complete iterations "
+            f"below {root}"
+        )
+    policy = records[-1].best.checkpoint if iteration is None else records[iteration - 1].checkpoint
+    ref = store.ref(policy.uri)
+    if ref is None:
+        return check_model_folder(store.strip(policy.uri))
+    return store.fetch_files(ref, "checkpoint", Path(".looptool/cache/checkpoints").resolve())
+
+
+def evaluate_policy(
+    name: BenchmarkName, folder: Path, config: LoopConfig
+) -> Iterator[tuple[list[BenchmarkItem], BenchmarkScore]]:
+    """Items and score of each category, one after the other, with the policy served for their time."""
+    categories = list_categories(name, config)
+    options = engine_options(config)
+    with open_policy_app(config, folder, options) as app, serve_on_socket(app) as socket:
+        for category in categories:
+            yield run_category(name, category, socket, config)
 
 
 def _rates(name: str, verdicts: Sequence[bool]) -> dict[str, float | None]:

@@ -17,7 +17,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 REFUSED = (
     "subprocess.Popen",
@@ -109,8 +109,6 @@ class _Nameless(type):
 
 class _Stub(types.ModuleType):
     """Stands for a vendor's package: any name in it is a class that nobody makes an object of."""
-
-    __path__: ClassVar[list[str]] = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
