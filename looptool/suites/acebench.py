@@ -18,7 +18,7 @@ from looptool.errors import ConfigError, shorten
 from looptool.records import BenchmarkItem, JsonObject
 from looptool.suites.acebench_labels import judge_item
 from looptool.suites.harness import check_errors, count_results, find_environment, grade, read_items
-from looptool.suites.process import run_program
+from looptool.suites.process import PROGRAMS, run_program
 
 ATOMS = ("bool", "enum", "number", "list", "object_short", "object_deep")
 CATEGORIES = (
@@ -95,7 +95,7 @@ def run_category(
             "cpu_s": config.timeout_s * 2,
         }
         run_program(
-            "acebench",
+            PROGRAMS / "acebench.py",
             job,
             work,
             python=find_environment("acebench", section.python),

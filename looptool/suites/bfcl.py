@@ -16,7 +16,7 @@ from looptool.errors import ConfigError
 from looptool.records import BenchmarkItem, BenchmarkName, JsonObject
 from looptool.suites.bfcl_labels import judge_item
 from looptool.suites.harness import check_errors, count_results, find_environment, grade, read_items
-from looptool.suites.process import run_program
+from looptool.suites.process import PROGRAMS, run_program
 
 AST = ("multiple", "parallel", "parallel_multiple")
 LIVE = ("live_simple", "live_multiple", "live_parallel", "live_parallel_multiple")
@@ -74,7 +74,7 @@ def run_category(
             "cpu_s": config.timeout_s * 2,
         }
         run_program(
-            "bfcl",
+            PROGRAMS / "bfcl.py",
             job,
             work,
             python=python,

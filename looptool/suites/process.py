@@ -41,7 +41,7 @@ def isolation() -> tuple[str, ...]:
 
 
 def run_program(
-    program: str,
+    program: Path,
     job: Mapping[str, Any],
     work: Path,
     *,
@@ -52,7 +52,7 @@ def run_program(
     require_isolation: bool = False,
     on_poll: OnPoll = lambda: None,
 ) -> None:
-    """Run `child/<program>.py` to its end in the folder `work`; its output is in `work`/log.
+    """Run a script with a job to its end in the folder `work`; what it prints is in `work`/log.
 
     Raises BenchmarkError with the end of the log if it fails or takes longer than `timeout_s`.
     """
@@ -62,13 +62,13 @@ def run_program(
             "(`unshare --user --net` fails); allow user namespaces, or set it to false"
         )
     (work / "job.json").write_text(json.dumps(job), "utf-8")
-    command = [*isolation(), str(python), "-E", "-s", str(PROGRAMS / f"{program}.py")]
+    command = [*isolation(), str(python), "-E", "-s", str(program)]
     with _started([*command, str(work / "job.json")], work, env or {}, cwd or work) as process:
         deadline = time.monotonic() + timeout_s
         while process.poll() is None:
             if time.monotonic() > deadline:
                 raise BenchmarkError(
-                    f"{program} took longer than {timeout_s:.0f} s; raise benchmarks.timeout_s, or set a "
+                    f"{program.stem} took longer than {timeout_s:.0f} s; raise benchmarks.timeout_s, or set a "
                     f"limit of items. Last output:\n{tail(work)}"
                 )
             on_poll()
@@ -76,7 +76,7 @@ def run_program(
         on_poll()
         if process.returncode != 0:
             raise BenchmarkError(
-                f"{program} failed (exit {process.returncode}); last output:\n{tail(work)}"
+                f"{program.stem} failed (exit {process.returncode}); last output:\n{tail(work)}"
             )
 
 

@@ -52,7 +52,9 @@ def serve_on_socket(app: AsgiApp) -> Iterator[Path]:
 
     folder = Path(tempfile.mkdtemp(prefix="looptool-"))  # mode 0700
     path = folder / "policy"
-    config = uvicorn.Config(app, uds=str(path), log_level="critical", access_log=False)
+    config = uvicorn.Config(
+        app, uds=str(path), log_level="critical", access_log=False, timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -65,7 +67,6 @@ def serve_on_socket(app: AsgiApp) -> Iterator[Path]:
         yield path
     finally:
         server.should_exit = True
-        server.force_exit = True
         thread.join(START_TIMEOUT_S)
         shutil.rmtree(folder, ignore_errors=True)
 

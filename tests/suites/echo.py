@@ -54,11 +54,11 @@ class Echo:
         later = [m for m in messages if m["role"] in ASKING]
         first = next(n for n in range(1, len(later) + 1) if _key(later[:n]) in self._entries)
         found = self._entries[_key(later[:first])]
-        names = {tool["function"]["name"] for tool in tools}
+        asked_tools = {_signature(tool["function"]) for tool in tools}
         own = [
             (entry, label)
             for entry, label in found
-            if {f["name"].replace(".", "_") for f in entry.get("function", [])} == names
+            if {_signature(f) for f in entry.get("function", [])} == asked_tools
         ] or found
         asked = [m["content"] for m in messages if m["role"] == "user"]
         for entry, label in own:
@@ -72,6 +72,14 @@ class Echo:
             return []
         number = sum(message["role"] == "user" for message in messages) - 1
         return [_read_call(text, tools) for text in label[number]]
+
+
+def _signature(function: Mapping[str, Any]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Name and property types, as far as the harness leaves them as they are."""
+    plain = ("integer", "string", "boolean")
+    properties = function["parameters"]["properties"]
+    types = {k: v.get("type", "") for k, v in properties.items() if v.get("type") in plain}
+    return function["name"].replace(".", "_"), tuple(sorted((k, t) for k, t in types.items()))
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

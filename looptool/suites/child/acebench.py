@@ -88,6 +88,7 @@ def register(job: dict[str, Any]) -> None:
     openai.OpenAI = lambda *_arguments, **_named: client  # type: ignore[assignment,misc]
     os.environ |= {"GPT_BASE_URL": "http://policy/v1", "GPT_API_KEY": "none",
                    "GPT_AGENT_API_KEY": "none", "GPT_AGENT_BASE_URL": "http://policy/v1"}  # fmt: skip
+    from category import ACE_DATA_CATEGORY
     from model_inference.apimodel_inference import APIModelInference
     from model_inference.inference_map import inference_map
 
@@ -102,6 +103,7 @@ def register(job: dict[str, Any]) -> None:
                 return f"{ERROR}: {error}"
 
     inference_map[MODEL] = Policy
+    ACE_DATA_CATEGORY.setdefault(job["category"], [job["category"]])  # it knows groups alone
 
 
 def run(script: Path, *arguments: str) -> None:
