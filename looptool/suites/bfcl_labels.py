@@ -36,6 +36,8 @@ def judge_item(category: str, item: Mapping[str, Any]) -> Verdict:
     try:
         tools = Toolbox(item["functions"])
         if "multi_turn" in category:
+            if len(item["label"]) != item["turns"]:
+                return Verdict(None, f"{len(item['label'])} labels for {item['turns']} turns")
             return _judge_turns(item["answer"], item["label"], tools)
         if "irrelevance" in category:
             return _judge_silence(item["answer"])

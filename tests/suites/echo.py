@@ -24,7 +24,8 @@ class Echo:
         prefix = f"BFCL_{version}_{category}.json"
         rows = _read(package / "data" / "possible_answer" / prefix)
         labels = {row["id"]: row["ground_truth"] for row in rows}
-        self.requests = 0
+        self.talks = False
+        """Answer everything in words."""
         self._category = category
         self._entries: dict[str, list[tuple[dict[str, Any], Any]]] = {}
         for entry in _read(package / "data" / prefix):
@@ -35,11 +36,12 @@ class Echo:
         return Starlette(routes=[Route("/v1/chat/completions", self._complete, methods=["POST"])])
 
     async def _complete(self, request: Request) -> Response:
-        self.requests += 1
         body = await request.json()
         messages, tools = body["messages"], body.get("tools", [])
-        label = self._find(messages, tools)
-        if "multi_turn" in self._category:
+        label = None if self.talks else self._find(messages, tools)
+        if self.talks:
+            calls = []
+        elif "multi_turn" in self._category:
             calls = self._turn(messages, label, tools)
         elif "irrelevance" in self._category:
             calls = []

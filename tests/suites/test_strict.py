@@ -36,7 +36,8 @@ CD, LS = _function("cd", folder="string"), _function("ls", a="boolean")
 
 
 def judge(answer: Any, label: Any, category: str = "simple_python", *tools: Any) -> Verdict:
-    item = {"functions": tools or (WEATHER,), "label": label, "answer": answer}
+    turns = len(label) if isinstance(label, list) else 1
+    item = {"functions": tools or (WEATHER,), "label": label, "answer": answer, "turns": turns}
     return judge_item(category, item)
 
 

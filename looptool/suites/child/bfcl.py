@@ -177,6 +177,7 @@ def collect(
             {
                 "id": key,
                 "functions": documents(entry),
+                "turns": len(entry["question"]),
                 "label": labels.get(key),
                 "answer": answer,
                 "failed": failed,
