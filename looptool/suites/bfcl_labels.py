@@ -36,9 +36,7 @@ def judge_item(category: str, item: Mapping[str, Any]) -> Verdict:
     try:
         tools = Toolbox(item["functions"])
         if "multi_turn" in category:
-            if len(item["label"]) != item["turns"]:
-                return Verdict(None, f"{len(item['label'])} labels for {item['turns']} turns")
-            return _judge_turns(item["answer"], item["label"], tools)
+            return _judge_turns(item, tools)
         if "irrelevance" in category:
             return _judge_silence(item["answer"])
         calls = read_calls(item["answer"], tools)
@@ -109,8 +107,11 @@ def _judge_relevance(calls: Sequence[JsonObject], tools: Toolbox) -> Verdict:
     return Verdict(False, "a call that its tool does not take")
 
 
-def _judge_turns(answer: Any, label: Any, tools: Toolbox) -> Verdict:
-    if not isinstance(answer, list) or not isinstance(label, list) or len(answer) != len(label):
+def _judge_turns(item: Mapping[str, Any], tools: Toolbox) -> Verdict:
+    answer, label = item["answer"], item["label"]
+    if not isinstance(label, list) or len(label) != item["turns"]:
+        return Verdict(None, f"no label for each of {item['turns']} turns")
+    if not isinstance(answer, list) or len(answer) != len(label):
         return Verdict(False, "not as many turns as the label")
     expected = [[read_python_call(text, tools) for text in turn] for turn in label]
     for number, (steps, wanted) in enumerate(zip(answer, expected, strict=True)):

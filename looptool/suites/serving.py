@@ -34,6 +34,8 @@ from looptool.errors import ConfigError, EngineError, shorten
 
 START_TIMEOUT_S = 30.0
 """Longest wait for our own server to listen."""
+NVIDIA = Path("/dev/nvidiactl")
+"""There where a driver is: without one, vLLM runs on the CPU and compiles nothing."""
 HOP_HEADERS = {
     "content-length",
     "transfer-encoding",
@@ -189,12 +191,22 @@ def vllm_arguments(
     """Arguments of `vllm serve` for this profile."""
     found = ["serve", str(checkpoint), "--host", "127.0.0.1", "--port", str(port)]
     found += ["--dtype", options.dtype, "--generation-config", "vllm"]
+    found += ["--max-model-len", str(context_length(checkpoint, options))]
     found += ["--enable-auto-tool-choice", "--tool-call-parser", config.benchmarks.tool_parser]
     found += ["--tensor-parallel-size", str(options.tensor_parallel)]
     found += ["--gpu-memory-utilization", str(options.gpu_memory_rate)]
-    if options.cache_gib is not None:
-        found += ["--kv-cache-memory-bytes", str(int(options.cache_gib * (1 << 30)))]
-    return found
+    on_cpu = not NVIDIA.exists()
+    cache_gib = options.cache_gib or (1.0 if on_cpu else None)
+    if cache_gib is not None:
+        found += ["--kv-cache-memory-bytes", str(int(cache_gib * (1 << 30)))]
+    return [*found, "--enforce-eager"] if on_cpu else found
+
+
+def context_length(checkpoint: Path, options: EngineOptions) -> int:
+    """Tokens of the longest prompt and answer: what the profile wants and the model allows."""
+    config = json.loads((checkpoint / "config.json").read_text("utf-8"))
+    allowed = int(config.get("max_position_embeddings", 1 << 17))
+    return min(allowed, options.context_tokens or allowed)
 
 
 def _wait_ready(url: str, process: "subprocess.Popen[bytes]", log: Any, timeout_s: float) -> None:
