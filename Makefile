@@ -28,8 +28,12 @@ UV_SOURCES := $(addprefix --find-links ,$(PIP_FIND_LINKS)) $(addprefix --index ,
 	--index $(or $(TORCH_INDEX),https://download.pytorch.org/whl/cpu))
 UV_INSTALL := $(UV) pip install --python $(ENGINES)/bin/python
 
+# Each benchmark lives in an environment of its own: its pins fit neither ours nor another one's.
+# Their numpy 1.26 has wheels for Python 3.11 and 3.12.
+BENCHMARK_PYTHON ?= $(PYTHON)
+
 .DEFAULT_GOAL := help
-.PHONY: help install engines demo test test-engines check format up down bench docs lock lock-engines clean
+.PHONY: help install engines bfcl acebench demo test test-engines check format up down bench docs lock lock-engines clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,6 +61,16 @@ $(ENGINES_STAMP): requirements/engines.txt requirements/engines-never.txt pyproj
 	$(UV_INSTALL) --offline --no-deps --no-build-isolation -e .
 # Compiled once, or each of a training's dozen processes would compile torch, vLLM and veRL for itself.
 	@$(ENGINES)/bin/python -m compileall -q -j 0 $(ENGINES)/lib >$(ENGINES)/compile.log 2>&1 || true
+	@touch $@
+
+bfcl: .venv-bfcl-v3/.installed .venv-bfcl-v4/.installed ## Make the environments of the benchmark BFCL, v3 and v4
+
+acebench: .venv-acebench/.installed ## Make the environment of the benchmark ACEBench (its clone is yours to make)
+
+.venv-bfcl-v3/.installed .venv-bfcl-v4/.installed .venv-acebench/.installed: .venv-%/.installed: requirements/%.txt
+	@$(BENCHMARK_PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] in ((3, 11), (3, 12)) else "benchmarks need Python 3.11 or 3.12; set BENCHMARK_PYTHON=python3.12")'
+	test -x .venv-$*/bin/python || $(BENCHMARK_PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install -q --disable-pip-version-check --no-deps -r requirements/$*.txt
 	@touch $@
 
 demo: $(STAMP) ## Run two iterations of the loop and show what they brought (PROFILE, CAMPAIGN, ITERATIONS, SET)
@@ -103,4 +117,4 @@ lock-engines: $(ENGINES)/bin/uv ## Resolve requirements/engines.in into engines.
 
 clean: ## Remove the virtual environment and all local state (artifacts stay)
 	-$(BIN)/python -m deployments.stack down
-	rm -rf $(VENV) $(ENGINES) .looptool
+	rm -rf $(VENV) $(ENGINES) .venv-bfcl-v3 .venv-bfcl-v4 .venv-acebench .looptool

@@ -1,5 +1,6 @@
 """The command line: thin, everything it does is in the library."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -16,7 +17,7 @@ from rich.table import Table
 from looptool import lineage
 from looptool.artifacts import Store, open_store
 from looptool.campaign import Campaign, IterationRecord
-from looptool.config import SimulatorConfig, StoreConfig, ToolSource, load_profile
+from looptool.config import LoopConfig, SimulatorConfig, StoreConfig, ToolSource, load_profile
 from looptool.decontaminate import (
     BFCL,
     Gatekeeper,
@@ -35,12 +36,13 @@ from looptool.lineage.show import (
     show_explanation,
     show_retraction,
 )
-from looptool.records import canonical_json
+from looptool.records import BenchmarkScore, canonical_json
 from looptool.report import ROWS, render_report
 from looptool.retention import Plan, plan_removals, remove
 from looptool.schema import Contamination, check_columns
 from looptool.seed import ToolCollection, check_output, collect_tools, save_tools
 from looptool.simulator import serve
+from looptool.suites import HEADS, evaluate_policy, find_policy, narrow, score_rows
 
 app = typer.Typer(
     name="looptool",
@@ -51,6 +53,14 @@ app = typer.Typer(
 )
 out = Console()
 err = Console(stderr=True)
+
+
+class Benchmark(StrEnum):
+    """Published benchmarks."""
+
+    bfcl_v3 = "bfcl_v3"
+    bfcl_v4 = "bfcl_v4"
+    acebench = "acebench"
 
 
 class Format(StrEnum):
@@ -406,6 +416,65 @@ def report(
     except OSError as exc:
         raise fail(ConfigError(f"cannot write {target}: {exc.strerror}")) from exc
     out.print(f"{escape(str(target))}, {len(page.encode()) / 1e6:.1f} MB", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[
+        str, typer.Argument(help="Name of a campaign, or the folder of a checkpoint.")
+    ],
+    benchmark: Annotated[
+        Benchmark, typer.Option(help="Which benchmark; `make bfcl` makes the environments of BFCL.")
+    ],
+    categories: Annotated[
+        str, typer.Option(help="Its categories, separated by commas; all by default.")
+    ] = "",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many items of each category.")
+    ] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Take [policy], [evaluate] and [benchmarks] from here.")
+    ] = None,
+    iteration: Annotated[
+        int | None, typer.Option(min=1, help="Of a campaign: whose policy; the best by default.")
+    ] = None,
+    root: RootOption = "lake",
+    output: Annotated[
+        Path | None, typer.Option("-o", help="Write every item here, as JSON lines.")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="For a program.")] = False,
+) -> None:
+    """Score a policy on a published benchmark: the official verdict and ours, side by side.
+
+    Nothing is stored in the campaign; for that run the deployment looptool-evaluate/evaluate.
+
+    Examples: looptool evaluate models/nano-base --benchmark bfcl_v4 --categories simple_python --limit 50,
+    looptool evaluate demo --benchmark bfcl_v3
+    """
+    asked = tuple(name.strip() for name in categories.split(",") if name.strip())
+    scores: list[BenchmarkScore] = []
+    try:
+        config = load_profile(profile) if profile else LoopConfig()
+        config = narrow(config, benchmark.value, asked, limit)
+        folder = find_policy(policy, root, iteration)
+        with output.open("w", encoding="utf-8") if output else contextlib.nullcontext() as file:
+            for items, score in evaluate_policy(benchmark.value, folder, config):
+                scores.append(score)
+                if file:
+                    file.writelines(item.model_dump_json() + "\n" for item in items)
+                if not json_output:
+                    err.print(f"{score.category}: {score.n} items, {score.errors} failed")
+    except LoopToolError as exc:
+        raise fail(exc) from exc
+    if json_output:
+        typer.echo(canonical_json([score.model_dump(mode="json") for score in scores]))
+        return
+    table = Table(title=f"{benchmark.value}, {scores[0].version}", title_justify="left")
+    for head in HEADS:
+        table.add_column(head, no_wrap=True)
+    for row in score_rows(scores):
+        table.add_row(*map(escape, row))
+    out.print(table)
 
 
 decontaminate_app = typer.Typer(

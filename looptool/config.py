@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from looptool.errors import ConfigError, shorten
-from looptool.records import Kind
+from looptool.records import BenchmarkName, Kind
 
 
 class Section(BaseModel):
@@ -550,6 +550,55 @@ class EvaluateConfig(Section):
     max_prompt_tokens: int = Field(8192, ge=16)
 
 
+class BfclConfig(Section):
+    """One version of the Berkeley Function-Calling Leaderboard, in an environment of its own."""
+
+    categories: tuple[str, ...] = ()
+    """Categories to run; empty: all that can be run without a network."""
+    limit: int | None = Field(None, ge=1)
+    """At most so many items of each category, always the same ones; None: all."""
+    python: str = ""
+    """Interpreter that has bfcl-eval; empty: `.venv-bfcl-v3` or `.venv-bfcl-v4` (`make bfcl`)."""
+
+
+class AceBenchConfig(Section):
+    """ACEBench, from a clone that the user has made."""
+
+    clone: str = ""
+    """Folder of the clone."""
+    commit: str = ""
+    """Commit that must be checked out there, all 40 digits; scores of different ones do not compare."""
+    language: Literal["en", "zh"] = "en"
+    categories: tuple[str, ...] = ()
+    """Categories to run, such as `normal_atom_bool`; empty: all but those that need a second model."""
+    limit: int | None = Field(None, ge=1)
+    """At most so many items of each category, always the same ones; None: all."""
+    python: str = ""
+    """Interpreter that has openai, pandas, openpyxl and tqdm; empty: that of BFCL v4."""
+
+
+class BenchmarksConfig(Section):
+    """Published benchmarks, run by `looptool-evaluate` and never as part of an iteration."""
+
+    suites: tuple[BenchmarkName, ...] = ()
+    """Benchmarks to run where the run names none; empty: the held-out set alone."""
+    threads: int = Field(16, ge=1)
+    """Requests in flight at once."""
+    request_timeout_s: float = Field(600.0, gt=0)
+    """Longest wait for one answer, seconds."""
+    timeout_s: float = Field(14400.0, gt=0)
+    """Longest time for one category, seconds."""
+    memory_gib: float = Field(8.0, gt=0)
+    """Most memory that a benchmark's process may ask for."""
+    require_isolation: bool = False
+    """Refuse to run where the benchmark's process cannot be cut off from the network."""
+    tool_parser: str = "hermes"
+    """`vllm serve --tool-call-parser` for engine `vllm`; must fit the model's way of calling."""
+    bfcl_v3: BfclConfig = BfclConfig()
+    bfcl_v4: BfclConfig = BfclConfig()
+    acebench: AceBenchConfig = AceBenchConfig()
+
+
 class PromotionConfig(Section):
     """When M_j becomes the policy that the next round starts from."""
 
@@ -613,6 +662,7 @@ class LoopConfig(Section):
     judge: JudgeConfig = JudgeConfig()
     expand: ExpandConfig = ExpandConfig()
     merge: MergeConfig = MergeConfig()
+    benchmarks: BenchmarksConfig = BenchmarksConfig()
     promotion: PromotionConfig = PromotionConfig()
     stop: StopConfig = StopConfig()
 

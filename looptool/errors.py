@@ -13,7 +13,8 @@
     │   └── TeacherMalformed   it answered, but not in the shape asked for
     ├── BudgetExceeded         the spending limit of the campaign is reached
     ├── EngineError            the policy engine or its process died (retryable)
-    └── TrainingError          the trainer's process failed (retryable)
+    ├── TrainingError          the trainer's process failed (retryable)
+    └── BenchmarkError         a benchmark's own program failed or took too long
 
 Bad *data* inside a batch is a record (`Rejection`, a parse error, `unjudged`), never an exception: an
 exception means that the world is broken. Each class takes one positional message, so that it survives
@@ -92,6 +93,10 @@ class TrainingError(LoopToolError):
     """The trainer's process failed."""
 
     retryable = True
+
+
+class BenchmarkError(LoopToolError):
+    """The program of a published benchmark failed, or took longer than it may."""
 
 
 def shorten(value: object, limit: int = 120) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -492,6 +492,66 @@ class Score(Record):
     low: float
     """Lower end of the 95% Wilson interval."""
     high: float
+
+
+BenchmarkName = Literal["bfcl_v3", "bfcl_v4", "acebench"]
+BENCHMARKS: tuple[BenchmarkName, ...] = get_args(BenchmarkName)
+"""Published benchmarks that a policy can be measured on; each is a stage of that name."""
+
+
+class BenchmarkItem(Record):
+    """One item of a published benchmark: the policy's answer and what two rules say of it."""
+
+    benchmark: BenchmarkName
+    category: str
+    item_id: str
+    official: bool | None
+    """The benchmark's own verdict; null where the request failed."""
+    strict: bool | None
+    """The verdict of our matching rule; null where the request failed, or where it cannot be said."""
+    called: bool
+    """Whether the answer holds a call."""
+    error: str = ""
+    """Why there is no answer: a failed request counts as neither right nor wrong."""
+    official_note: str = ""
+    """The benchmark's kind of error."""
+    strict_note: str = ""
+    """What our rule objects to, or why it cannot decide."""
+    answer: str
+    """As the benchmark's harness keeps it: text, or JSON text of the calls."""
+
+
+class BenchmarkScore(Record):
+    """Accuracy on one category of a published benchmark, by both rules."""
+
+    benchmark: BenchmarkName
+    version: str
+    """Of the harness, or the commit of the clone."""
+    category: str
+    n: int
+    """Items asked."""
+    available: int
+    """Items that the category has."""
+    errors: int
+    """Of them, failed requests; they are in none of the rates below."""
+    official: float | None
+    """Share that the benchmark calls right."""
+    official_low: float | None
+    """Lower end of the 95% Wilson interval."""
+    official_high: float | None
+    reported: float | None
+    """The accuracy that the harness itself prints: failed requests are in it, mostly as wrong."""
+    decided: int
+    """Items on which our rule has a verdict."""
+    strict: float | None
+    """Share of them that our rule calls right."""
+    strict_low: float | None
+    """Lower end of the 95% Wilson interval."""
+    strict_high: float | None
+    only_official: int
+    """Items that are right officially and wrong by our rule."""
+    only_strict: int
+    """Items that are right by our rule and wrong officially."""
 
 
 class SliceChange(Record):

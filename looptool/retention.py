@@ -2,9 +2,9 @@
 
 Kept are all artifacts that a complete iteration refers to, with everything that they were made from; all
 of a campaign's iterations after its last complete one, for they are under way; all of a campaign that has
-no complete iteration yet; and whatever is younger than the age limit, so that a stage that runs just now
-loses nothing. Checkpoints are kept of the last iterations alone, and the one that the next iteration starts
-from: of older ones the files go and the manifest stays, with a note that says so.
+no complete iteration yet; the results of benchmarks; and whatever is younger than the age limit, so that a
+stage that runs just now loses nothing. Checkpoints are kept of the last iterations alone, and the one that
+the next iteration starts from: of older ones the files go and the manifest stays, with a note that says so.
 """
 
 import math
@@ -20,7 +20,7 @@ from looptool.artifacts.manifest import EXPIRED, RECEIPTS
 from looptool.campaign import Campaign
 from looptool.errors import ConfigError
 from looptool.fsck import ExpiredFile, Folder, Survey, folder_of, references, survey
-from looptool.records import JsonObject
+from looptool.records import BENCHMARKS, JsonObject
 
 Why = Literal["unreachable", "checkpoint", "uncommitted", "left_over"]
 
@@ -131,7 +131,8 @@ class _Reach:
                 for ref in references(record).values():
                     self._add(folder_of(store, ref.uri))
             for path in found.folders:
-                if _campaign(path) == name and (not records or _iteration(path) > len(records)):
+                under_way = not records or _iteration(path) > len(records)
+                if _campaign(path) == name and (under_way or _stage(path) in BENCHMARKS):
                     self._add(path)
 
     def _add(self, path: str) -> None:
@@ -162,6 +163,10 @@ def _campaigns(found: Survey) -> list[str]:
 
 def _campaign(path: str) -> str:
     return path.split("/")[1]
+
+
+def _stage(path: str) -> str:
+    return path.split("/")[4]
 
 
 def _iteration(path: str) -> int:

@@ -4,9 +4,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from looptool.artifacts import ArtifactRef, CheckpointRef, folder_digest
-from looptool.config import LoopConfig
-from looptool.engines import Engine, EngineOptions, check_model_folder
+from looptool.engines import Engine, check_model_folder
 from looptool.engines.client import borrow_engine
+from looptool.engines.options import engine_options
 from tasks.scope import Scope
 
 CHECKPOINT = "checkpoint"
@@ -37,26 +37,3 @@ def open_policy(scope: Scope, policy: CheckpointRef) -> AbstractContextManager[E
     """The engine on a checkpoint; evaluation and probe of one run share the process."""
     name = scope.config.policy.engine
     return borrow_engine(name, local_folder(scope, policy), engine_options(scope.config))
-
-
-def engine_options(config: LoopConfig) -> EngineOptions:
-    """How the profile wants its engine to run."""
-    policy, probe, evaluate = config.policy, config.probe, config.evaluate
-    return EngineOptions(
-        dtype=policy.dtype,
-        threads=policy.threads,
-        timeout_s=policy.timeout_s,
-        restarts=policy.restarts,
-        python=policy.python,
-        context_tokens=max(
-            probe.max_prompt_tokens + probe.max_new_tokens,
-            evaluate.max_prompt_tokens + evaluate.max_new_tokens,
-        ),
-        gpu_memory_rate=policy.gpu_memory_rate,
-        cache_gib=policy.cache_gib,
-        tensor_parallel=probe.tensor_parallel,
-        replicas=probe.replicas,
-        ray_address=policy.ray_address,
-        endpoint=policy.endpoint,
-        api_key_env=policy.api_key_env,
-    )

@@ -25,7 +25,7 @@ from looptool.decontaminate import load_index
 from looptool.errors import DataError, shorten
 from looptool.fingerprint import code_digest
 from looptool.prompts import digest as prompt_digest
-from looptool.records import JsonObject, Record, Retracted, canonical_json
+from looptool.records import BENCHMARKS, JsonObject, Record, Retracted, canonical_json
 from tasks.progress import logger
 from tasks.stages import STAGES
 
@@ -143,6 +143,10 @@ def stage_settings(name: str, config: LoopConfig) -> JsonObject:
         for key, value in computed_settings(config).items()
         if any(key == p or key.startswith(p + ".") for p in prefixes)
     }
+    if name in BENCHMARKS:
+        section = getattr(config.benchmarks, name)
+        settings[f"benchmarks.{name}"] = section.model_dump(mode="json", exclude={"python", "clone"})
+        settings["benchmarks.tool_parser"] = config.benchmarks.tool_parser
     if "merge" in prefixes and config.merge.decontaminate:
         # What an index holds counts, not where it lies.
         indexes = [load_index(Path(path)) for path in config.merge.decontaminate]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from looptool.records import BENCHMARKS
+
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
@@ -59,4 +61,8 @@ STAGES: dict[str, StageSpec] = {
         ),
     ),
     "merge": StageSpec(("random_seed", "merge"), "looptool.merge"),
+    **{
+        name: StageSpec(("evaluate", "policy.engine", "policy.dtype"), "looptool.suites")
+        for name in BENCHMARKS
+    },
 }

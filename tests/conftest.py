@@ -22,6 +22,7 @@ from looptool.engines.interpreter import engines_pythons
 T = TypeVar("T")
 NEED_ENGINES = {
     "test_vllm", "test_endpoint", "test_replicas", "test_teacher_on_vllm", "test_verl_parts", "test_verl_run",
+    "test_policy_on_vllm",
 }  # fmt: skip
 """Modules that start vLLM, veRL or Ray in the environment that `make engines` makes."""
 BASE = Path(__file__).parents[1] / "models" / "nano-base"

@@ -17,6 +17,7 @@ import looptool
 from looptool.artifacts import Store
 from looptool.errors import ConfigError, shorten
 from looptool.report.accuracy import read_scores, show_accuracy, show_movement
+from looptool.report.benchmarks import show_benchmarks
 from looptool.report.costs import show_costs, show_rejections
 from looptool.report.data import show_composition, show_difficulty
 from looptool.report.judge import show_judge
@@ -78,6 +79,7 @@ def _builders(lake: Lake, static: Lake | None) -> Sequence[Callable[[], Section]
     return (
         lambda: show_accuracy(lake, static),
         lambda: show_movement(lake),
+        lambda: show_benchmarks(lake),
         lambda: show_composition(lake),
         lambda: show_difficulty(lake),
         lambda: show_flow(lake),

@@ -24,7 +24,7 @@ def test_importing_looptool_loads_nothing_heavy() -> None:
 def test_no_room_but_the_engines_loads_anything_heavy_when_imported() -> None:
     rooms = (
         "artifacts calls campaign chat cli config engines errors evaluate expand fingerprint judge "
-        "merge probe prompts records schema seed simulator train validate"
+        "merge probe prompts records schema seed simulator suites train validate"
     ).split()
     statement = "; ".join(f"import looptool.{room}" for room in rooms)
     assert not imported_after(statement) & set(HEAVY)
