@@ -49,11 +49,11 @@ def run_target(name: str, seconds: int, random_seed: int) -> Outcome:
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for seed in TARGETS[name].seeds():
-        (corpus / hashlib.sha1(seed).hexdigest()).write_bytes(seed)  # noqa: S324 - a file's name
+        (corpus / hashlib.sha1(seed).hexdigest()).write_bytes(seed)  # a file's name
     before = set(find_findings(folder))
     command = [sys.executable, "-m", "fuzz.run", name, str(seconds), str(folder), str(random_seed)]
     log = folder / "log.txt"
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of our own in it
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a folder of our own in it
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=memory) as scratch, log.open("wb") as out:
         environment = os.environ | {"TMPDIR": scratch}

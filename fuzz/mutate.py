@@ -1,4 +1,4 @@
-"""Seeded mutations of text and of JSON: what models, servers and people get wrong, and some that nobody does."""
+"""Seeded mutations of text and of JSON: what models, servers and people get wrong, and more."""
 
 import copy
 import json
@@ -42,22 +42,20 @@ def mutate_text(rng: Random, text: str, others: Sequence[str] = ()) -> str:
 def _change(rng: Random, text: str, others: Sequence[str]) -> str:
     start = rng.randint(0, len(text))
     stop = min(len(text), start + rng.choice((1, 1, 2, 5, 20)))
-    match rng.randrange(7):
-        case 0:
-            return text[:start] + text[stop:]
-        case 1:
-            return text[:stop] + text[start:stop] + text[stop:]
-        case 2:
-            return text[:start]
-        case 3 if others:
-            other = rng.choice(others)
-            return text[:start] + other[rng.randint(0, len(other)) :]
-        case 4:
-            return text[:start] + text[start:stop].swapcase() + text[stop:]
-        case 5:
-            return text[:start] + chr(rng.choice((rng.randrange(128), rng.randrange(0x3000)))) + text[stop:]
-        case _:
-            return text[:start] + rng.choice(TOKENS) + text[start:]
+    head, piece, tail = text[:start], text[start:stop], text[stop:]
+    other = rng.choice(others) if others else ""
+    letter = chr(rng.choice((rng.randrange(128), rng.randrange(0x3000))))
+    return rng.choice(
+        (
+            head + tail,
+            head + piece + piece + tail,
+            head,
+            head + other[rng.randint(0, len(other)) :] if other else head + letter + piece + tail,
+            head + piece.swapcase() + tail,
+            head + letter + tail,
+            head + rng.choice(TOKENS) + piece + tail,
+        )
+    )
 
 
 def mutate_json(rng: Random, value: Any) -> Any:

@@ -2,8 +2,8 @@
 
     python -m fuzz.run TARGET SECONDS FOLDER SEED      what `python -m fuzz` starts for each target
 
-Modules are instrumented when they are imported, so nothing of them may be imported before. Half of the mutations of a JSON target change the document by its structure (`fuzz.mutate`), the others, and
-all of the other targets', are libFuzzer's own.
+Modules are instrumented when they are imported, so nothing of them may be imported before. Half of the
+mutations of a JSON target change the document by its structure (`fuzz.mutate`); the others are libFuzzer's own.
 """
 
 import importlib

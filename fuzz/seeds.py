@@ -77,20 +77,30 @@ def openapi() -> Iterator[bytes]:
             yield as_json({"openapi": "3.0.3", "paths": {"/x/{id}": {"post": value}}})
         elif value.keys() & {"type", "properties", "allOf", "oneOf", "$ref"}:
             media = {"application/json": {"schema": value}}
-            document = {"openapi": "3.1.0", "paths": {"/x": {"post": {"requestBody": {"content": media}}}}}
+            document = {
+                "openapi": "3.1.0",
+                "paths": {"/x": {"post": {"requestBody": {"content": media}}}},
+            }
             yield as_json(document | {"components": {"schemas": {"A": value}}})
 
 
 def tool_lists() -> Iterator[bytes]:
     """Tools in every dialect: OpenAI, MCP, Anthropic, data sets."""
-    names = ("seed/test_normalise.py", "seed/test_dialects.py", "seed/test_sources.py", "seed/test_mcp.py")
+    names = (
+        "seed/test_normalise.py",
+        "seed/test_dialects.py",
+        "seed/test_sources.py",
+        "seed/test_mcp.py",
+    )
     for value in read_literals(*names, "seed/mcp_test_server.py"):
         if isinstance(value, dict) and value.keys() & {"name", "function", "tools"}:
             yield as_json([value])
             yield as_json({"tools": [value]})
         elif isinstance(value, dict) and value:
             yield as_json([{"name": "a", "parameters": value}])
-            yield as_json({"result": {"tools": [{"name": "a", "inputSchema": {"properties": value}}]}})
+            yield as_json(
+                {"result": {"tools": [{"name": "a", "inputSchema": {"properties": value}}]}}
+            )
         elif isinstance(value, str) and 2 < len(value) < 60:
             yield as_json([{"name": "a", "parameters": {"x": {"type": value}}}])
 
@@ -101,11 +111,18 @@ def functions() -> Iterator[bytes]:
     for number, text in enumerate(docs):
         kinds = ["positional", "keyword", "rest", "mapping"]
         parameters = [
-            {"name": name, "kind": kinds[(number + n) % 4], "hint": number + n, "default": text[:20]}
+            {
+                "name": name,
+                "kind": kinds[(number + n) % 4],
+                "hint": number + n,
+                "default": text[:20],
+            }
             for n, name in enumerate(("x", "y", "_z")[: number % 4])
         ]
         yield as_json({"name": "f", "doc": text, "parameters": parameters})
-        yield as_json({"name": "f", "doc": f"Do.\n\nArgs:\n    x (int): {text}", "parameters": parameters})
+        yield as_json(
+            {"name": "f", "doc": f"Do.\n\nArgs:\n    x (int): {text}", "parameters": parameters}
+        )
 
 
 def profiles() -> Iterator[bytes]:
@@ -149,4 +166,3 @@ def record_of(ref: ArtifactRef) -> IterationRecord:
         finished_at="2031-01-01T00:00:00+00:00",
         summary={},
     )
-

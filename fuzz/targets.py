@@ -5,6 +5,7 @@ at all (no JSON where JSON is read) are passed over.
 """
 
 import atexit
+import contextlib
 import inspect
 import json
 import os
@@ -58,7 +59,11 @@ TOOLS = [
         },
     }
 ]
-LABELS: tuple[list[dict[str, Any]], ...] = ([], [{"name": "f", "arguments": {"a": 1}}], [{"name": "f"}] * 2)
+LABELS: tuple[list[dict[str, Any]], ...] = (
+    [],
+    [{"name": "f", "arguments": {"a": 1}}],
+    [{"name": "f"}] * 2,
+)
 MAX_CALLS = 12
 """Calls and tools of one input: more only cost time."""
 
@@ -77,7 +82,11 @@ def parser(data: bytes) -> None:
     except DataError:
         pass  # a marker in the text, which a reply cannot say
     else:
-        assert (again.reasoning, again.calls, again.text) == (reply.reasoning, reply.calls, reply.text)
+        assert (again.reasoning, again.calls, again.text) == (
+            reply.reasoning,
+            reply.calls,
+            reply.text,
+        )
         assert again.error is None
     for label in LABELS:
         matched = answers_match(reply, label, TOOLS)
@@ -90,7 +99,9 @@ def matcher(data: bytes) -> None:
     """The laws of the rule: symmetric, explained, blind to order, and within the relaxed rule."""
     document = _parse_object(data)
     tools, left, right = (document.get(key) for key in ("tools", "predicted", "label"))
-    if not all(isinstance(value, list) and len(value) <= MAX_CALLS for value in (tools, left, right)):
+    if not all(
+        isinstance(value, list) and len(value) <= MAX_CALLS for value in (tools, left, right)
+    ):
         return
     assert tools is not None
     assert left is not None
@@ -117,19 +128,15 @@ def openapi(data: bytes) -> None:
     """An OpenAPI document gives tools that can be used, and a reason for everything else."""
     document = _parse_any(data)
     if isinstance(document, dict):
-        try:
+        with contextlib.suppress(ConfigError):
             _check_tools(*load_openapi_tools(document))
-        except ConfigError:
-            pass
 
 
 def tool_lists(data: bytes) -> None:
     """So do lists of tools in any dialect, and what an MCP server lists: nothing is lost on the way."""
     document = _parse_any(data)
-    try:
+    with contextlib.suppress(ConfigError, DataError):
         _check_tools(*read_json_tools(document, "f"))
-    except (ConfigError, DataError):
-        pass
     for entries in _lists_in(document):
         tools, rejections = read_entries(entries, "f")
         assert len(tools) + len(rejections) == len(entries)
@@ -217,10 +224,8 @@ def python(data: bytes) -> None:
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     except ValueError:
         return
-    try:
+    with contextlib.suppress(DataError):
         _check_tools([read_function(function)], [])
-    except DataError:
-        pass
 
 
 def profile(data: bytes) -> None:
@@ -235,10 +240,8 @@ def profile(data: bytes) -> None:
     assert parse_config(config.model_dump(mode="json", by_alias=True)) == config
     canonical_json(computed_settings(config))
     for key, value in tomllib.loads(file.read_text("utf-8")).items():
-        try:
+        with contextlib.suppress(ConfigError):
             load_profile(file, {f"{key}.x": value})
-        except ConfigError:
-            pass
 
 
 FOLDER = "campaigns/c/iterations/0001/judge/k"
@@ -269,15 +272,11 @@ def manifests(data: bytes) -> None:
     _read_artifact(store, base)
     campaign = Campaign(store, "c")
     for read in (campaign.complete, campaign.settings, campaign.spent_usd, campaign.retractions):
-        try:
+        with contextlib.suppress(ArtifactCorrupt):
             read()
-        except ArtifactCorrupt:
-            pass
     survey(store)
-    try:
+    with contextlib.suppress(ArtifactCorrupt):
         remove(store, plan_removals(store, keep_checkpoints=1, age_s=0.0))
-    except ArtifactCorrupt:
-        pass
     repair(store, survey(store), "quarantine")
     assert kept.read_text() == "{}"
     assert sorted(path.name for path in base.iterdir()) == ["lake", "outside.json", "profile.toml"]
@@ -297,19 +296,13 @@ def _read_artifact(store: Store, base: Path) -> None:
     for part in manifest.parts:
         inside = os.path.normpath(base / "lake" / FOLDER / part.path)
         assert inside.startswith(str(base / "lake" / FOLDER) + os.sep), part.path
-        try:
+        with contextlib.suppress(ArtifactCorrupt, ArtifactMissing, StoreError):
             store.read_part(uri, part)
-        except (ArtifactCorrupt, ArtifactMissing, StoreError):
-            pass
     for table in {part.table for part in manifest.parts}:
-        try:
+        with contextlib.suppress(ArtifactCorrupt, ArtifactMissing, StoreError, DataError):
             store.read(ref, table, Rejection)
-        except (ArtifactCorrupt, ArtifactMissing, StoreError, DataError):
-            pass
-        try:
+        with contextlib.suppress(ArtifactCorrupt, ArtifactMissing, StoreError):
             store.fetch_files(ref, table, base / "lake" / "cache")
-        except (ArtifactCorrupt, ArtifactMissing, StoreError):
-            pass
 
 
 @cache
