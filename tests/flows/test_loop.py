@@ -95,9 +95,9 @@ def test_a_cancelled_and_a_killed_run_end_their_children_and_are_resumed_by_the_
     assert states["merge-1"] == "Completed"
 
 
-def wait_for_trainer(prefect: Prefect, run_id: str, seconds: float = 120.0) -> None:
+def wait_for_trainer(prefect: Prefect, run_id: str, seconds: float = 240.0) -> None:
     """Until the run's training has a process of its own."""
-    prefect.wait_for_task(run_id, "train-1", "Running")
+    prefect.wait_for_task(run_id, "train-1", "Running", seconds)
     deadline = time.monotonic() + seconds
     while not any(b"looptool.train" in command for command in prefect.processes(run_id).values()):
         assert time.monotonic() < deadline, prefect.explain(run_id)
