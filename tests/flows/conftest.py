@@ -33,6 +33,8 @@ class Prefect:
 
     port: int
     lake: Path
+    patience_s: float = 280.0
+    """How long a run may take."""
     client: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,14 +62,14 @@ class Prefect:
         state = answer.json().get("state") or {}
         return str(state.get("type")), str(state.get("message") or "")
 
-    def wait(self, run_id: str, seconds: float = 280.0) -> str:
-        deadline = time.monotonic() + seconds
+    def wait(self, run_id: str) -> str:
+        deadline = time.monotonic() + self.patience_s
         while time.monotonic() < deadline:
             kind, _ = self.state(run_id)
             if kind in FINAL:
                 return kind
             time.sleep(0.5)
-        raise AssertionError(f"run {run_id} is {self.state(run_id)} after {seconds} s")
+        raise AssertionError(f"run {run_id} is {self.state(run_id)} after {self.patience_s} s")
 
     def run(self, campaign: str, **more: Any) -> dict[str, str]:
         """Run an iteration to its end; state names by task run name."""

@@ -19,7 +19,7 @@ from looptool.config import NoiseConfig
 from tests.flows.conftest import PLANTED, Prefect
 from tests.store import servers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2000)]
 
 ROOT = "s3://lake/shared"
 
@@ -47,7 +47,7 @@ def machine(folder: Path, endpoint: str) -> Iterator[Prefect]:
             up, cwd=HOME, env=environment, capture_output=True, text=True, check=True
         ).stdout
         port = said.split("http://127.0.0.1:")[1].split(" ")[0]
-        server = Prefect(int(port), folder)
+        server = Prefect(int(port), folder, patience_s=1200)
         yield server
         server.client.close()
     finally:
