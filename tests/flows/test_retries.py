@@ -2,23 +2,19 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 from prefect import flow
 from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_METRICS_ENABLED, temporary_settings
+from prefect.states import Failed
 
 from deployments.api import api_url
 from looptool.artifacts import ArtifactRef
 from looptool.config import LoopConfig
-from looptool.errors import (
-    BudgetExceeded,
-    ConfigError,
-    LoopToolError,
-    StoreError,
-    TeacherRefused,
-    TeacherUnavailable,
-)
+from looptool.errors import ConfigError, LoopToolError, StoreError
 from tasks.evaluate import evaluate
 from tasks.expand import expand
 from tasks.judge import judge
@@ -71,17 +67,24 @@ def run_failing(error: LoopToolError, times: int) -> tuple[int, ArtifactRef | Lo
 
 
 @pytest.mark.usefixtures("server")
-def test_what_may_pass_by_itself_is_tried_three_times() -> None:
+def test_what_may_pass_by_itself_is_tried_three_times_and_a_defect_once() -> None:
     assert run_failing(StoreError("busy"), times=2) == (3, REF)
-    error = TeacherUnavailable("away")
-    assert run_failing(error, times=9) == (3, error)
-
-
-@pytest.mark.usefixtures("server")
-@pytest.mark.parametrize("kind", [ConfigError, TeacherRefused, BudgetExceeded])
-def test_what_cannot_pass_by_itself_is_shown_at_once(kind: type[LoopToolError]) -> None:
-    error = kind("no")
+    error = ConfigError("no")
     assert run_failing(error, times=1) == (1, error)
+
+
+def list_errors(kind: type[LoopToolError]) -> list[type[LoopToolError]]:
+    return [kind, *(error for inner in kind.__subclasses__() for error in list_errors(inner))]
+
+
+def test_an_error_decides_itself_whether_it_is_tried_again() -> None:
+    kinds = list_errors(LoopToolError)
+    assert len(kinds) >= 14
+    assert {kind.retryable for kind in kinds} == {True, False}
+    for error in [*(kind("x") for kind in kinds), ValueError("x")]:
+        state: State[Any] = Failed(data=error)
+        expected = getattr(error, "retryable", False)
+        assert is_retryable(train, cast("Any", None), state) is expected, error
 
 
 def test_every_stage_waits_longer_each_time_and_never_in_step_with_another() -> None:
