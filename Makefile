@@ -10,6 +10,8 @@ ITERATIONS ?= 2
 PORT ?= 4200
 # Settings over the profile, e.g. SET='random_seed=1 judge.votes=3'.
 SET ?=
+# Seconds for each target of `make fuzz`.
+FUZZ_SECONDS ?= 600
 # A package index for torch alone, e.g. a CPU-only one; empty: the default index.
 TORCH_INDEX ?=
 
@@ -33,7 +35,7 @@ UV_INSTALL := $(UV) pip install --python $(ENGINES)/bin/python
 BENCHMARK_PYTHON ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install engines bfcl acebench demo test test-engines check format up down bench docs lock lock-engines clean
+.PHONY: help install engines bfcl acebench demo test test-engines fuzz check format up down bench docs lock lock-engines clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -81,6 +83,10 @@ test: $(STAMP) ## Run the tests (without the engines)
 
 test-engines: $(STAMP) $(ENGINES_STAMP) ## Run the slow tests and those with real engines: transformers, TRL, vLLM, veRL on Ray
 	$(BIN)/python -m pytest -q -m 'engines or slow' --timeout 900
+
+fuzz: $(STAMP) ## Fuzz every reader, guided by coverage, FUZZ_SECONDS each (Linux or macOS, Python 3.11 to 3.13)
+	$(BIN)/pip install -q --disable-pip-version-check -c requirements/lock.txt --no-build-isolation -e '.[fuzz]'
+	$(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --out .looptool/fuzz/results.json
 
 check: $(STAMP) ## Format check, lint, types, import layers, generated docs
 	$(BIN)/ruff format --check .

@@ -54,7 +54,8 @@ def make_config(root: Path, port: int) -> LoopConfig:
                 "shard_size": 8,
             },
             "validate": {"shard_size": 16},
-            "probe": {"shard_size": 6},
+            "evaluate": {"max_new_tokens": 96},
+            "probe": {"shard_size": 6, "max_new_tokens": 96},
             "judge": {"shard_size": 4},
             "expand": {"shard_size": 2, "per_seed": 2, "max_seeds": 4},
             "merge": {"dataset_size": 16},
@@ -133,6 +134,11 @@ class Undisturbed:
         """Before and after every write."""
         return [(number, when) for number, _, _ in self.writes for when in ("before", "after")]
 
+    def points_of(self, stages: Sequence[str]) -> list[Point]:
+        """Those of some stages; of all if none is named."""
+        wanted = {n for n, _, path in self.writes if not stages or stage_of(path) in stages}
+        return [point for point in self.points if point[0] in wanted]
+
 
 def run_undisturbed(runner: Runner) -> Undisturbed:
     """The campaign that nothing happens to."""
@@ -147,6 +153,12 @@ def run_undisturbed(runner: Runner) -> Undisturbed:
         runner.teacher.requests,
         max(requests_by_part(runner.folder / name).values()),
     )
+
+
+def stage_of(path: str) -> str:
+    """The stage whose artifact a write belongs to, or `campaign` for the campaign's own records."""
+    parts = path.lstrip("/").split("/")
+    return parts[4] if len(parts) > 6 else "campaign"
 
 
 def requests_by_part(root: Path) -> dict[str, int]:
@@ -230,7 +242,8 @@ def main() -> int:
     """Command line of the module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--points", type=int, default=None, help="so many, evenly; all by default")
-    parser.add_argument("--policy", choices=["hand-made", "real"], default="hand-made")
+    parser.add_argument("--stages", nargs="*", default=[], help="points of these; all by default")
+    parser.add_argument("--policy", choices=["hand-made", "engine", "real"], default="hand-made")
     parser.add_argument("--root", type=Path, default=None, help="folder for the campaigns")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
@@ -238,11 +251,11 @@ def main() -> int:
         folder = options.root or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         with open_runner(folder, options.policy) as runner:
-            return run_matrix(runner, options.points, options.out)
+            return run_matrix(runner, options.points, options.stages, options.out)
 
 
-def run_matrix(runner: Runner, count: int | None, out: Path | None) -> int:
-    """Every point that is not in the results yet; the exit status."""
+def run_matrix(runner: Runner, count: int | None, stages: Sequence[str], out: Path | None) -> int:
+    """Every point of the stages that is not in the results yet; the exit status."""
     calm = run_undisturbed(runner)
     print(f"{len(calm.points)} points, {calm.requests} requests", file=sys.stderr, flush=True)
     version = artifact_key("crash", calm.digests, [path for _, _, path in calm.writes])
@@ -250,7 +263,7 @@ def run_matrix(runner: Runner, count: int | None, out: Path | None) -> int:
     if out and out.is_file() and (known := json.loads(out.read_text()))["version"] == version:
         result = known
     done = {(row["write"], row["when"]) for row in result["tried"]}
-    for point in spread(calm.points, count):
+    for point in spread(calm.points_of(stages), count):
         if point not in done:
             result["tried"].append(try_point(runner, calm, point))
             row = result["tried"][-1]
@@ -273,6 +286,7 @@ def save(result: dict[str, Any], calm: Undisturbed, out: Path | None) -> None:
         "requests": calm.requests,
         "requests_of_the_dearest_part": calm.dearest,
         "most_repeated": max((row["repeated"] for row in tried), default=0),
+        "tried_by_stage": dict(Counter(stage_of(row["path"]) for row in tried)),
     }
     result |= {"summary": summary, "tried": tried}
     if out:

@@ -2,7 +2,8 @@
 
 Training, evaluation and probe need torch and minutes. `hand-made` writes rows of their kinds through the
 same writer in their place: a checkpoint of two small files, scores, and answers of which two in three are
-wrong. `real` calls the tasks themselves.
+wrong. `engine` stores the base model as what training made, and evaluates and probes it by the tasks
+themselves, in the transformers engine's process. `real` trains as well.
 """
 
 import shutil
@@ -74,14 +75,28 @@ def run_round(config: LoopConfig, policy: Policy) -> IterationRecord:
 
 
 def _write_checkpoint(scope: Scope, dataset: ArtifactRef) -> ArtifactRef:
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.bin").write_bytes(bytes(range(256)) * 1024)
+
+    return _store_checkpoint(scope, dataset, make)
+
+
+def _copy_base(scope: Scope, dataset: ArtifactRef) -> ArtifactRef:
+    base = Path(scope.config.policy.base)
+    return _store_checkpoint(scope, dataset, lambda folder: shutil.copytree(base, folder))
+
+
+def _store_checkpoint(
+    scope: Scope, dataset: ArtifactRef, make: Callable[[Path], object]
+) -> ArtifactRef:
     stage = Stage("train", scope, {"dataset": dataset, "base": "hand-made"})
     if done := stage.committed():
         return done
     folder = stage.work_folder("train") / "checkpoint"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.bin").write_bytes(bytes(range(256)) * 1024)
+    make(folder)
     stage.writer.write_files("checkpoint", folder)
     samples = stage.store.read(dataset, "samples", Sample)
     rows = [
@@ -146,6 +161,7 @@ def _probe(
 
 POLICIES = {
     "hand-made": Policy(_write_checkpoint, _write_scores, _write_probes),
+    "engine": Policy(_copy_base, _evaluate, _probe),
     "real": Policy(_train, _evaluate, _probe),
 }
 

@@ -178,7 +178,7 @@ def run(console: Console, options: argparse.Namespace) -> None:
     store.check()
     campaign = Campaign(store, options.campaign)
     check_inputs(config, tools=not campaign.complete())
-    with stack.running_stack(options.port, say=console.print) as port:
+    with stack.running_stack(options.port, console.print, config.store.root) as port:
         console.print(f"Prefect UI while this runs: http://127.0.0.1:{port}")
         for _ in range(options.iterations):
             number = len(campaign.complete()) + 1

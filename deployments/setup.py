@@ -1,10 +1,12 @@
 """Everything that a Prefect server needs for LoopTool; run again, it changes only what differs.
 
-    PREFECT_API_URL=http://prefect:4200/api python -m deployments.setup
+    PREFECT_API_URL=http://prefect:4200/api python -m deployments.setup --profile deployments/mine.toml
 
 Creates the work pool, the webhook for alerts (if LOOPTOOL_ALERT_URL is set) and the automations, and applies
-prefect.yaml. `make up` and `make demo` do the same for their own server. Prefect's settings (address, API key)
-are those of the caller's environment or profile.
+prefect.yaml. If the profile's store is a remote one, the results of tasks go there too, for every worker of the
+server: what one machine has made is Cached on all others, also after the server's database was lost. `make up`
+and `make demo` do the same for their own server. Prefect's settings (address, API key) are those of the
+caller's environment or profile.
 """
 
 import argparse
@@ -17,24 +19,77 @@ from uuid import UUID
 import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import BlockDocument
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.filesystems import RemoteFileSystem
 
 from deployments.stack import HOME, POOL
+from looptool.artifacts.filesystem import check_root
+from looptool.errors import LoopToolError
+from tasks.profiles import resolve_profile
 
 AUTOMATIONS = HOME / "deployments" / "automations.yaml"
 WEBHOOK = "looptool-alerts"
 """Name of the block that holds the address for alerts."""
+RESULTS = "looptool-results"
+"""Name of the block that says where the results of tasks are kept, and their folder below the store's root."""
 ALERT_ENV = "LOOPTOOL_ALERT_URL"
 
 
-def set_up(client: SyncPrefectClient, alert_url: str = "") -> list[str]:
-    """Create what is missing and update what differs; a line for each thing done."""
+def set_up(
+    client: SyncPrefectClient, alert_url: str = "", store_root: str | None = None
+) -> list[str]:
+    """Create what is missing and update what differs; a line for each thing done.
+
+    `store_root` None: where results are kept stays as it is.
+    """
     done = [f"work pool {POOL}"] if create_pool(client) else []
     webhook = save_webhook(alert_url) if alert_url else None
     for automation in load_automations(webhook):
         done += [f"automation {automation.name}"] if apply_automation(client, automation) else []
+    if store_root is not None and keep_results(client, store_root):
+        done.append(f"results of tasks at {store_root if is_remote(store_root) else 'each worker'}")
     return done
+
+
+def is_remote(root: str) -> bool:
+    """Whether a store's root can be reached from other machines."""
+    return "://" in root and not root.startswith(("file://", "local://"))
+
+
+def keep_results(client: SyncPrefectClient, root: str) -> bool:
+    """Keep Prefect's results on a remote store, or, if it is local, where Prefect keeps them by itself.
+
+    False if it is so already, or if the server's results are kept by a block that is not LoopTool's. Keys are
+    in no block: every worker has them in its environment, as for the store itself.
+    """
+    check_root(root)
+    current = client.read_server_default_result_storage().default_result_storage_block_id
+    own = _own_block(client)
+    if current is not None and (own is None or current != own.id):
+        return False
+    if not is_remote(root):
+        if current is not None:
+            client.clear_server_default_result_storage()
+        return current is not None
+    # Another worker may have written since: listings are always asked for.
+    wanted = {
+        "basepath": f"{root.rstrip('/')}/{RESULTS}",
+        "settings": {"use_listings_cache": False},
+    }
+    if own is not None and current == own.id and own.data == wanted:
+        return False
+    block = UUID(str(RemoteFileSystem(**wanted).save(RESULTS, overwrite=True)))
+    client.update_server_default_result_storage(block)
+    return True
+
+
+def _own_block(client: SyncPrefectClient) -> BlockDocument | None:
+    try:
+        return client.read_block_document_by_name(RESULTS, "remote-file-system")
+    except ObjectNotFound:
+        return None
 
 
 def create_pool(client: SyncPrefectClient) -> bool:
@@ -94,12 +149,20 @@ def deploy() -> None:
 
 def main() -> int:
     """Command line of the module."""
-    argparse.ArgumentParser(prog="python -m deployments.setup", description=__doc__).parse_args()
-    with get_client(sync_client=True) as client:
-        for line in set_up(client, os.environ.get(ALERT_ENV, "")):
-            print(f"set up: {line}")
+    parser = argparse.ArgumentParser(prog="python -m deployments.setup", description=__doc__)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--profile", default=None, help="keep results on this profile's store")
+    where.add_argument("--store", default=None, metavar="ROOT", help="or on the store of this root")
+    options = parser.parse_args()
     try:
+        root = resolve_profile(options.profile).store.root if options.profile else options.store
+        with get_client(sync_client=True) as client:
+            for line in set_up(client, os.environ.get(ALERT_ENV, ""), root):
+                print(f"set up: {line}")
         deploy()
+    except LoopToolError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
     except subprocess.CalledProcessError as exc:
         return exc.returncode
     return 0

@@ -170,11 +170,13 @@ def run_module(port: int, module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def start(wanted_port: int, say: Callable[[str], None] = print) -> int:
+def start(wanted_port: int, say: Callable[[str], None] = print, store_root: str = "") -> int:
     """Start server and worker, apply prefect.yaml, and return the port.
 
-    A server of this checkout that already runs is used as it is.
+    A server of this checkout that already runs is used as it is. With the root of a remote store, results
+    of tasks are kept there.
     """
+    results = ("--store", store_root) if store_root else ()
     running = read_pid("server")
     if running and healthy(running[1]) and read_pid("worker"):
         return running[1]
@@ -186,7 +188,7 @@ def start(wanted_port: int, say: Callable[[str], None] = print) -> int:
     say("starting a worker, setting up and applying prefect.yaml …")
     worker = ("worker", "start", "--pool", POOL, "--type", "process", "--name", "looptool")
     spawn("worker", (*PREFECT, *worker), port)
-    run_module(port, "deployments.setup")
+    run_module(port, "deployments.setup", *results)
     release_stale_runs(port)
     return port
 
@@ -225,14 +227,16 @@ def sweep() -> int:
 
 
 @contextlib.contextmanager
-def running_stack(wanted_port: int, say: Callable[[str], None] = print) -> Iterator[int]:
+def running_stack(
+    wanted_port: int, say: Callable[[str], None] = print, store_root: str = ""
+) -> Iterator[int]:
     """A stack for the time of a block: one that ran before goes on running, a new one is stopped."""
     if read_pid("server") and read_pid("worker"):
-        yield start(wanted_port, say)
+        yield start(wanted_port, say, store_root)
         return
     guard = start_guard()
     try:
-        yield start(wanted_port, say)
+        yield start(wanted_port, say, store_root)
     finally:
         stop_all()
         guard.kill()
@@ -254,10 +258,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.stack", description=__doc__)
     parser.add_argument("action", choices=("up", "down", "status", "guard"))
     parser.add_argument("--port", type=int, default=4200)
+    parser.add_argument("--store", default="", metavar="ROOT", help="keep results of tasks there")
     options = parser.parse_args()
     try:
         if options.action == "up":
-            port = start(options.port)
+            port = start(options.port, store_root=options.store)
             print(f"Prefect UI: http://127.0.0.1:{port}   (stop with: make down)")
             print("Run an iteration: prefect deployment run looptool/iterate -p campaign=nightly")
             print(f"with PREFECT_API_URL={api_url(port)}")

@@ -14,7 +14,11 @@ from tasks.record import open_iteration, should_stop
 Iterations = Annotated[int, Field(ge=1, le=100, description="Iterations to run, at most.")]
 
 
-@flow(name="looptool-campaign", flow_run_name="{campaign} x{iterations} ({profile})")
+@flow(
+    name="looptool-campaign",
+    flow_run_name="{campaign} x{iterations} ({profile})",
+    persist_result=False,
+)
 def looptool_campaign(
     campaign: CampaignName = "nightly",
     profile: ProfileName = "laptop",

@@ -29,7 +29,7 @@ from tasks.train import train
 from tasks.validate import validate
 
 
-@flow(name="looptool", flow_run_name="{campaign} ({profile})")
+@flow(name="looptool", flow_run_name="{campaign} ({profile})", persist_result=False)
 def looptool(
     campaign: CampaignName = "nightly",
     profile: ProfileName = "laptop",

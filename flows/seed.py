@@ -15,7 +15,7 @@ from tasks.seed import collect, seed
 from tasks.validate import validate
 
 
-@flow(name="looptool-seed", flow_run_name="{campaign} ({profile})")
+@flow(name="looptool-seed", flow_run_name="{campaign} ({profile})", persist_result=False)
 def looptool_seed(
     campaign: CampaignName = "nightly",
     profile: ProfileName = "laptop",

@@ -688,8 +688,8 @@ def load_profile(path: str | Path, overrides: Mapping[str, Any] | None = None) -
         raise ConfigError(
             f"profile {file} cannot be read ({exc.strerror}); profiles there: {found}"
         ) from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"profile {file} is not valid TOML: {exc}") from exc
+    except (ValueError, RecursionError) as exc:  # also an integer beyond Python's digit limit
+        raise ConfigError(f"profile {shorten(file)} is not valid TOML: {exc}") from exc
     for key, value in (overrides or {}).items():
         _lay_over(raw, key.split("."), value)
     return parse_config(raw, where=str(file))

@@ -57,6 +57,7 @@ def stage_task(
             task_run_name=name + "-{scope.label}",
             cache_policy=CacheKeyFnPolicy(cache_key_fn=cache_key),
             persist_result=True,
+            result_serializer="json",  # not pickle: whoever can write to the store could run code
             retries=retries,
             retry_delay_seconds=[10.0, 60.0][:retries],
             retry_jitter_factor=0.3,

@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import field_validator
+
 from looptool.errors import ConfigError, shorten
 from looptool.records import JsonObject, Record, canonical_json
 
@@ -40,6 +42,15 @@ class Part(Record):
     sha256: str
     stored_as: str = ""
     """Path below the artifact's folder, if it is not the name."""
+
+    @field_validator("name", "stored_as")
+    @classmethod
+    def _stays_below(cls, path: str) -> str:
+        """A manifest is data: what it names is read, copied and collected only below its folder."""
+        steps = path.split("/") if path else []
+        if "\0" in path or {"", ".", ".."} & set(steps):
+            raise ValueError("expected a path below the artifact's folder")
+        return path
 
     @property
     def path(self) -> str:

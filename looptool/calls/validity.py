@@ -16,6 +16,7 @@ from looptool.calls.json_text import MAX_DEPTH, describe_kind, is_deeper
 from looptool.calls.schema import Node, Tool, freeze
 from looptool.calls.values import is_default, item_node, plain_text
 from looptool.errors import shorten
+from looptool.patterns import bounded_validator
 
 _MOST_KNOWN = 2048
 _MOST_FAULTS = 5
@@ -93,7 +94,7 @@ def _validate(tool: Tool, arguments: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _build_validator(parameters: Any) -> Any:
-    validator = import_module("jsonschema").Draft202012Validator
+    validator = bounded_validator()
     validator.check_schema(parameters)
     # An empty registry: a remote reference fails instead of being fetched.
     return validator(parameters, registry=import_module("referencing").Registry())

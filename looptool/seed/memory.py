@@ -21,6 +21,7 @@ from referencing.exceptions import Unresolvable
 
 from looptool.decisions import is_failure
 from looptool.errors import shorten
+from looptool.patterns import bounded_validator
 from looptool.records import JsonObject, ToolCall, ToolSpec, canonical_json
 from looptool.seed.agents import ToolReply
 
@@ -78,7 +79,8 @@ def _validator(schema: str) -> Draft202012Validator:
     """The validator of a schema's JSON text; remote references are never fetched."""
     document = json.loads(schema)
     Draft202012Validator.check_schema(document)
-    return Draft202012Validator(document, registry=Registry())
+    validator: Draft202012Validator = bounded_validator()(document, registry=Registry())
+    return validator
 
 
 class Memory:

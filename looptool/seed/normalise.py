@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from looptool.errors import DataError, shorten
+from looptool.patterns import compile_pattern
 from looptool.records import JsonObject, ToolSpec, make_tool
 from looptool.seed.dialects import MAX_DEPTH, as_object_schema, kinds_of, translate_schema
 
@@ -222,7 +223,7 @@ def _check_parts(node: Any, root: JsonObject, what: str, depth: int) -> None:
     patterns = [node["pattern"]] if isinstance(node.get("pattern"), str) else []
     for pattern in [*patterns, *_mapping(node.get("patternProperties"))]:
         try:
-            re.compile(pattern)
+            compile_pattern(pattern)
         except (re.error, RecursionError, OverflowError) as exc:
             raise DataError(f"{what}: the pattern {shorten(pattern)} is unusable: {exc}") from exc
     for child in _children(node):

@@ -11,6 +11,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
+from looptool.patterns import compile_pattern
 from looptool.records import JsonObject
 
 Accept = Callable[[Any], bool]
@@ -147,17 +148,17 @@ class _Compiler:
         form: str = schema.get("format", "")
         conforms = self._formats.conforms if form in self._formats.checkers else None
         try:
-            pattern = re.compile(schema["pattern"]) if "pattern" in schema else None
+            found = compile_pattern(schema["pattern"]) if "pattern" in schema else None
         except re.error as exc:
             raise _NotCompiled from exc
-        if not shortest and longest is None and pattern is None and conforms is None:
+        if not shortest and longest is None and found is None and conforms is None:
             return None
         return lambda value: (
             not isinstance(value, str)
             or (
                 len(value) >= shortest
                 and (longest is None or len(value) <= longest)
-                and (pattern is None or pattern.search(value) is not None)
+                and (found is None or found(value))
                 and (conforms is None or conforms(value, form))
             )
         )

@@ -17,6 +17,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from looptool.errors import shorten
+from looptool.patterns import bounded_validator, search_pattern
 from looptool.records import JsonObject, ToolSpec
 from looptool.validate.accept import Accept, Unsure, compile_schema
 from looptool.validate.formats import make_format_checker
@@ -144,7 +145,7 @@ def _extra_keys(error: ValidationError) -> list[str]:
     extra = [
         key
         for key in instance
-        if key not in declared and not any(re.search(pattern, key) for pattern in patterns)
+        if key not in declared and not any(search_pattern(pattern, key) for pattern in patterns)
     ]
     return extra or [_render_path(error.absolute_path) or "a key"]
 
@@ -170,7 +171,7 @@ def _validator(tool: ToolSpec) -> tuple[Accept | None, Draft202012Validator]:
         if endless := find_endless_reference(tool.parameters):
             raise RecursionError(f"{endless} leads back to itself")
         schema = close_schema(tool.parameters)
-        reference = Draft202012Validator(schema, registry=Registry(), format_checker=_FORMATS)
+        reference = bounded_validator()(schema, registry=Registry(), format_checker=_FORMATS)
         found = compile_schema(schema, _FORMATS), reference
         if len(_validators) >= _CACHED:
             _validators.clear()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,6 @@ def stages(states: dict[str, str], *wanted: str) -> set[str]:
     }
 
 
-@pytest.fixture(scope="session")
-def first_run(prefect: Prefect) -> dict[str, str]:
-    return prefect.run("shared")
-
-
 def test_one_iteration_runs_every_stage(first_run: dict[str, str], prefect: Prefect) -> None:
     assert stages(first_run, "Completed") == STAGES
     assert {"plan-0.1", "seed-0.1", "validate-0.1", "plan-0.2", "pool-0"} <= set(first_run)
@@ -44,11 +40,16 @@ def test_one_iteration_runs_every_stage(first_run: dict[str, str], prefect: Pref
     assert 0.0 <= record.summary["accuracy"]["all"] <= 1.0
 
 
-def test_the_same_iteration_again_is_cached_throughout(
+def test_the_same_iteration_again_is_cached_throughout_and_a_second_run_waits_for_the_first(
     first_run: dict[str, str], prefect: Prefect
 ) -> None:
-    states = prefect.run("shared", iteration=1)
-    assert states == dict.fromkeys(first_run, "Cached")
+    parameters = prefect.parameters("shared", iteration=1)
+    runs = [prefect.press_run(**parameters) for _ in range(2)]
+    assert [prefect.wait(run_id) for run_id in runs] == ["COMPLETED"] * 2
+    for run_id in runs:
+        assert prefect.settled(run_id) == dict.fromkeys(first_run, "Cached")
+    (_, first_ends), (second_begins, _) = sorted(map(prefect.ran_between, runs))
+    assert first_ends <= second_begins
 
 
 def test_a_changed_section_runs_its_stage_and_those_after_it(
@@ -77,12 +78,41 @@ def test_another_configuration_is_refused_before_any_work(
 
 def test_a_killed_run_is_resumed_by_the_next_one(prefect: Prefect) -> None:
     run_id = prefect.press_run(**prefect.parameters("killed"))
-    prefect.wait_for_task(run_id, "train-1", "Running")
+    wait_for_trainer(prefect, run_id)
     prefect.kill(run_id)
     assert prefect.wait(run_id) == "CRASHED"
+    wait_for_end(prefect, run_id)
     states = prefect.run("killed")
     assert stages(states, "Cached") == SEED_PHASE
     assert states["merge-1"] == "Completed"
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_ends_its_children_and_is_resumed_by_the_next_one(prefect: Prefect) -> None:
+    run_id = prefect.press_run(**prefect.parameters("cancelled"))
+    wait_for_trainer(prefect, run_id)
+    prefect.cancel(run_id)
+    assert prefect.wait(run_id) == "CANCELLED"
+    wait_for_end(prefect, run_id)
+    states = prefect.run("cancelled")
+    assert stages(states, "Cached") == SEED_PHASE
+
+
+def wait_for_trainer(prefect: Prefect, run_id: str, seconds: float = 240.0) -> None:
+    """Until the run's training has a process of its own."""
+    prefect.wait_for_task(run_id, "train-1", "Running", seconds)
+    deadline = time.monotonic() + seconds
+    while not any(b"looptool.train" in command for command in prefect.processes(run_id).values()):
+        assert time.monotonic() < deadline, prefect.explain(run_id)
+        time.sleep(0.1)
+
+
+def wait_for_end(prefect: Prefect, run_id: str, seconds: float = 60.0) -> None:
+    """Until nothing is left of a run that has ended."""
+    deadline = time.monotonic() + seconds
+    while left := prefect.processes(run_id):
+        assert time.monotonic() < deadline, f"{run_id} has left {left}"
+        time.sleep(0.1)
 
 
 def test_the_run_shows_targets_and_coverage(first_run: dict[str, str], prefect: Prefect) -> None:

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 import yaml
 from prefect.cli.deploy._models import PrefectYamlModel
+from prefect.client.orchestration import get_client
+from prefect.filesystems import LocalFileSystem
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments import stack
-from deployments.api import post
+from deployments import setup, stack
+from deployments.api import api_url, post
 from deployments.setup import AUTOMATIONS, HOME
 from looptool.config import LoopConfig
+from looptool.errors import ConfigError
 from tasks.events import resource_of
 from tasks.scope import Scope
 from tests.flows.conftest import Prefect
@@ -70,6 +74,37 @@ def test_setting_up_again_changes_nothing_and_mends_what_differs(prefect: Prefec
     assert after[first]["enabled"] is False  # what the user has switched off stays off
     assert after.keys() == names
     prefect.client.patch(f"/automations/{changed['id']}", json={"enabled": True}).raise_for_status()
+
+
+def test_results_of_tasks_go_to_a_remote_store_and_back_and_no_key_goes_along(
+    prefect: Prefect,
+) -> None:
+    def results() -> Any:
+        return client.read_server_default_result_storage().default_result_storage_block_id
+
+    with (
+        temporary_settings({PREFECT_API_URL: api_url(prefect.port)}),
+        get_client(sync_client=True) as client,
+    ):
+        assert setup.keep_results(client, str(prefect.lake)) is False
+        try:
+            assert setup.keep_results(client, "s3://lake/root") is True
+            assert setup.keep_results(client, "s3://lake/root/") is False
+            block = client.read_block_document(results())
+            assert block.data["basepath"] == f"s3://lake/root/{setup.RESULTS}"
+            assert setup.keep_results(client, "s3://lake/other") is True
+            assert results() == block.id
+            with pytest.raises(ConfigError, match="environment") as refused:
+                setup.keep_results(client, "s3://name:planted-in-the-root@lake/root")
+            assert "planted" not in str(refused.value)
+        finally:
+            assert setup.keep_results(client, str(prefect.lake)) is True
+        assert results() is None
+        other = LocalFileSystem(basepath=str(prefect.lake)).save("of-somebody-else")
+        client.update_server_default_result_storage(other)
+        assert setup.keep_results(client, "s3://lake/root") is False
+        assert results() == other
+        client.clear_server_default_result_storage()
 
 
 def test_a_drop_of_accuracy_is_told_to_the_webhook(

@@ -1,5 +1,6 @@
 """Artifacts are whole or absent, checked when read, and committed once."""
 
+import json
 import threading
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def test_files_are_stored_with_their_folders(store: Store, tmp_path: Path) -> No
     ref = writer.commit({}, {}, {})
     fetched = store.fetch_files(ref, "checkpoint", tmp_path / "cache")
     assert folder_digest(fetched) == folder_digest(folder)
+
+
+@pytest.mark.parametrize(
+    "path", ["../../other/part", "/etc/passwd", "a/../../b", "a//b", "./a", "..", "a\x00b"]
+)
+@pytest.mark.parametrize("field", ["name", "stored_as"])
+def test_a_manifest_that_names_what_is_outside_of_its_folder_is_corrupt(
+    store: Store, path: str, field: str
+) -> None:
+    ref = write(store, ["a"])
+    manifest = json.loads(store.manifest_of(ref).model_dump_json())
+    manifest["parts"][0][field] = path
+    store.put(f"{store.strip(ref.uri)}/manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(ArtifactCorrupt, match="below the artifact's folder"):
+        store.fetch_files(ref, "rejections", Path(store.path("cache")))
 
 
 def test_files_of_a_remote_store_are_copied_once(tmp_path: Path) -> None:

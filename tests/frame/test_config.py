@@ -49,6 +49,18 @@ def test_broken_toml_names_the_place(tmp_path: Path) -> None:
         load_profile(file)
 
 
+@pytest.mark.parametrize(
+    "text", ["random_seed = " + "9" * 5000, "a = " + "[" * 20000, "a = '\x00'"]
+)
+def test_toml_that_python_itself_cannot_read_is_an_error_of_the_profile(
+    text: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_bytes(text.encode())
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_profile(file)
+
+
 def test_overrides_are_laid_over_the_profile(tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
     file.write_text("[judge]\nvotes = 1\n")
