@@ -107,7 +107,7 @@ class SchemaReader:
             plain["properties"] = {
                 name: self._read(child, hidden, above, depth - 1) for name, child in shown.items()
             }
-            gone = set(properties) - set(shown)
+            gone = [name for name in properties if name not in shown]  # names may be anything
             if gone and isinstance(plain.get("required"), list):
                 plain["required"] = [name for name in plain["required"] if name not in gone]
         if "example" in schema:

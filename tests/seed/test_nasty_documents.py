@@ -72,6 +72,13 @@ def test_references_that_go_round_in_every_way_end() -> None:
         )
 
 
+def test_what_is_required_without_being_a_name_is_passed_over() -> None:
+    hidden = {"type": "string", "readOnly": True}
+    schema = {"properties": {"id": hidden, "name": TEXT}, "required": [["id", {}], "name"]}
+    (tool,) = load_openapi_tools(document({"/a": {"post": body(schema)}}))[0]
+    assert tool.parameters["required"] == ["name"]
+
+
 def test_missing_ids_same_ids_and_unicode_names_stay_apart_and_traceable() -> None:
     paths = {
         "/a": {"get": {}, "post": {"operationId": ""}, "put": {"operationId": 5}},
