@@ -35,7 +35,7 @@ def test_the_help_fits_on_one_page() -> None:
         assert name.split()[1] in done.output
 
 
-@pytest.mark.parametrize(("name", "command"), commands())
+@pytest.mark.parametrize(("name", "command"), list(commands()))
 def test_every_command_has_examples_that_can_be_typed(name: str, command: Any) -> None:
     lines = examples_of(command)
     assert lines, f"{name} --help has no example"
