@@ -4,12 +4,18 @@ from prefect import flow, get_run_logger
 
 from flows.iterate import looptool
 from flows.parameters import AcceptChange, CampaignName, Iterations, Overrides, ProfileName
+from flows.runs import advise, name_campaign
 from looptool.campaign import IterationRecord
 from looptool.errors import BudgetExceeded
 from tasks.record import open_iteration, should_stop
 
 
-@flow(name="looptool-campaign", flow_run_name="{campaign} x{iterations} ({profile})")
+@flow(
+    name="looptool-campaign",
+    flow_run_name=name_campaign,
+    on_failure=[advise],
+    on_crashed=[advise],
+)
 def looptool_campaign(
     campaign: CampaignName = "nightly",
     profile: ProfileName = "laptop",

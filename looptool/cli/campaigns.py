@@ -21,7 +21,7 @@ from looptool.cli.terminal import (
     unwritable,
 )
 from looptool.errors import CampaignError
-from looptool.report import ROWS, render_report
+from looptool.report import ROWS, draw_accuracy, render_report
 
 app = typer.Typer(rich_markup_mode="rich")
 PANEL = "Campaigns"
@@ -76,6 +76,9 @@ def report(
         typer.Option(help="Campaign on data that stood still, drawn as a dashed line of accuracy."),
     ] = "",
     rows: Annotated[int, typer.Option(min=0, help="Most samples in the page.")] = ROWS,
+    image: Annotated[
+        Path | None, typer.Option(help="Write the curve of accuracy here as well, as PNG.")
+    ] = None,
 ) -> None:
     """Write one HTML page: accuracy, data, verdicts, costs, and every sample.
 
@@ -85,6 +88,8 @@ def report(
     page = render_report(Store(root), campaign, static=static, rows=rows)
     try:
         target.write_text(page, "utf-8")
+        if image:
+            image.write_bytes(draw_accuracy(Store(root), campaign))
     except OSError as exc:
         raise unwritable(target, exc) from exc
     say(f"{target}, {len(page.encode()) / 1e6:.1f} MB")
