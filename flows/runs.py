@@ -58,11 +58,14 @@ def advise(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
 
 
 class Quiet(logging.Filter):
-    """Leaves out Prefect's line about every task that has just ended well: ours say more."""
+    """Leaves out Prefect's line about every task that ended well, and says what Cached means."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line stays."""
-        return record.getMessage() != "Finished in state Completed()"
+        text = record.getMessage()
+        if text.startswith("Finished in state Cached("):
+            record.msg, record.args = "made before from the same inputs: taken as it is", ()
+        return text != "Finished in state Completed()"
 
 
 def quiet_logs() -> None:
