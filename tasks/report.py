@@ -1,10 +1,9 @@
-"""What an iteration shows of itself: a summary, the curve of accuracy, and the link to the report.
+"""What an iteration shows of itself: a summary with the curve of accuracy, and the link to the report.
 
-The three are artifacts of the Prefect run, under keys that hold the campaign's name: the UI keeps their
+Both are artifacts of the Prefect run, under keys that hold the campaign's name: the UI keeps their
 earlier versions, one for each iteration. What cannot be made is logged and never ends a run.
 """
 
-import base64
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from looptool.campaign import Campaign
 from looptool.errors import LoopToolError, shorten
@@ -30,10 +29,14 @@ def publish_report(scope: Scope) -> str:
 
     The page is made in a process of its own, so that neither its time nor its memory is the run's.
     """
-    _attempt("summary", lambda: _show_summary(scope))
-    made: list[str] = []
+    made: list[tuple[str, bytes]] = []
     _attempt("report", lambda: made.append(_write(scope)))
-    return made[0] if made else ""
+    uri, curve = made[0] if made else ("", b"")
+    if in_run():
+        _attempt("summary", lambda: _show_summary(scope, curve))
+    if uri and in_run():
+        _attempt("link to the report", lambda: _link(scope, uri))
+    return uri
 
 
 def _attempt(what: str, work: Callable[[], None]) -> None:
@@ -43,14 +46,16 @@ def _attempt(what: str, work: Callable[[], None]) -> None:
         logger().warning("%s not shown: %s", what, shorten(exc, 500))
 
 
-def _show_summary(scope: Scope) -> None:
-    text = render_brief(scope.store(), scope.campaign, scope.iteration)
-    if in_run():
-        about = f"What iteration {scope.iteration} brought"
-        create_markdown_artifact(text, key=key_of(scope, "summary"), description=about)
+def _show_summary(scope: Scope, curve: bytes) -> None:
+    create_markdown_artifact(
+        render_brief(scope.store(), scope.campaign, scope.iteration, curve),
+        key=key_of(scope, "summary"),
+        description=f"What iteration {scope.iteration} brought",
+    )
 
 
-def _write(scope: Scope) -> str:
+def _write(scope: Scope) -> tuple[str, bytes]:
+    """Address of the page and the curve."""
     page, image = _make(scope)
     store = scope.store()
     folder = Campaign(store, scope.campaign).folder(scope.iteration)
@@ -58,18 +63,7 @@ def _write(scope: Scope) -> str:
         store.put(store.path(folder, name), data)
     uri = str(store.fs.unstrip_protocol(store.path(folder, NAME)))
     logger().info("report: %s, %.1f MB", uri, len(page) / 1e6)
-    if in_run():
-        _attempt("curve of accuracy", lambda: _show_curve(scope, image))
-        _attempt("link to the report", lambda: _link(scope, uri))
-    return uri
-
-
-def _show_curve(scope: Scope, image: bytes) -> None:
-    create_image_artifact(
-        f"data:image/png;base64,{base64.b64encode(image).decode()}",
-        key=key_of(scope, "accuracy"),
-        description=f"Held-out accuracy up to iteration {scope.iteration}, 95 % intervals",
-    )
+    return uri, image
 
 
 def _link(scope: Scope, uri: str) -> None:

@@ -3,6 +3,7 @@
 The page is for the orchestrator's UI, which shows markdown; the whole is in the HTML report.
 """
 
+import base64
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -24,10 +25,11 @@ _JUDGEMENT = {"verdict": pl.String, "new_label": pl.String, "proposed_label": pl
 _ESCAPED = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]<>|#!"})
 
 
-def render_brief(store: Store, campaign: str, iteration: int) -> str:
+def render_brief(store: Store, campaign: str, iteration: int, curve: bytes = b"") -> str:
     """Accuracy, data, verdicts and costs of a complete iteration as markdown.
 
-    Raises CampaignError if there is no such campaign or iteration.
+    `curve` is the picture of `draw_accuracy`, shown within the page. Raises CampaignError if there is
+    no such campaign or iteration.
     """
     lake = Lake(store, campaign)
     if not lake.is_complete(iteration):
@@ -36,6 +38,8 @@ def render_brief(store: Store, campaign: str, iteration: int) -> str:
     lines = [f"# {_text(campaign)} · iteration {iteration}"]
     for part in parts:
         lines += ["", *part(lake, iteration)]
+        if part is _accuracy and curve:
+            lines += ["", f"![accuracy by checkpoint]({_data_uri(curve)})"]
     return "\n".join(lines)
 
 
@@ -94,6 +98,9 @@ def _accuracy(lake: Lake, iteration: int) -> Iterator[str]:
         )
     heads = ("%", f"M{start}", f"M{iteration}", "change", "95 % interval", "samples")
     yield from _table(heads, rows)
+    if "relevance" in after:
+        yield ""
+        yield "Relevance: a call was due and one was made. Irrelevance: none was due and none was made."
 
 
 def _data(lake: Lake, iteration: int) -> Iterator[str]:
@@ -164,6 +171,10 @@ def _places(lake: Lake, iteration: int) -> Iterator[str]:
     yield f"- Every sample, vote and chart: {_code(f'looptool report {lake.name}')}"
     yield f"- Next dataset: {_code(record.next_dataset.uri)}"
     yield f"- M{iteration}: {_code(record.checkpoint.uri)}"
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _stats(found: Found | None) -> JsonObject:

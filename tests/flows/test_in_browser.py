@@ -84,7 +84,8 @@ def test_the_form_offers_choices_and_says_what_each_parameter_is(
     }.items():
         assert text in parameter(page, name).inner_text()
     assert parameter(page, "campaign").locator("textarea").input_value() == "nightly"
-    parameter(page, "profile").get_by_text("laptop", exact=True).first.click()
+    parameter(page, "profile").locator(".p-select-button__control").focus()
+    page.keyboard.press("ArrowDown")
     for choice in ("laptop", "one_gpu", "paper_8b"):
         page.get_by_text(choice, exact=True).last.wait_for()
 
@@ -120,7 +121,7 @@ def test_its_summary_is_a_page_with_tables(run_url: str, page: Any) -> None:
 
 
 def test_its_curve_of_accuracy_is_a_picture(run_url: str, page: Any) -> None:
-    read_artifact(page, run_url, f"{CAMPAIGN}-accuracy")
+    read_artifact(page, run_url, f"{CAMPAIGN}-summary")
     picture = page.locator("img[src^='data:image/png']").last
     picture.wait_for()
     page.wait_for_function("[...document.images].every(image => image.complete)")
