@@ -11,9 +11,10 @@ import pytest
 from deployments.api import post
 from tests.flows.conftest import FINAL, TINY, Prefect
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 120_000
+"""On a busy machine Chromium takes its time."""
 CAMPAIGN = "by-hand"
 
 
@@ -63,11 +64,15 @@ def run_url(page: Any, prefect: Prefect) -> str:
     settings = json.dumps({"store.root": str(prefect.lake), "merge.dataset_size": 16})
     parameter(page, "overrides").locator("textarea").fill(settings)
     page.get_by_role("button", name="Submit").click()
+    page.wait_for_url("**/deployments/deployment/*?tab=Runs")
+    page.locator("a[href*='/runs/flow-run/']").first.click()
     page.wait_for_url("**/runs/flow-run/**")
     url = str(page.url)
     run_id = url.partition("/flow-run/")[2][:36]
-    page.get_by_text("Completed", exact=True).first.wait_for(timeout=600_000)
-    assert prefect.wait(run_id) == "COMPLETED", prefect.explain(run_id)
+    page.goto("about:blank")  # a page that shows a running flow takes a core for its animation
+    assert prefect.wait(run_id, 800) == "COMPLETED", prefect.explain(run_id)
+    page.goto(url)
+    page.get_by_text("Completed", exact=True).first.wait_for()
     return url
 
 
@@ -148,7 +153,7 @@ def test_a_failed_run_says_what_is_wrong_and_how_to_go_on(
 ) -> None:
     parameters = prefect.parameters(CAMPAIGN, overrides={"merge.dataset_size": 10})
     run_id = prefect.press_run(**parameters)
-    assert prefect.wait(run_id) == "FAILED"
+    assert prefect.wait(run_id, 400) == "FAILED"
     page.goto(f"http://127.0.0.1:{prefect.port}/runs/flow-run/{run_id}")
     page.get_by_text("merge.dataset_size: 16 -> 10").first.wait_for()
     page.get_by_text("it goes on at the first stage that is missing").first.wait_for()
@@ -159,7 +164,7 @@ def test_the_nightly_schedule_is_switched_on_and_off_by_hand(page: Any, prefect:
     switch = page.locator(".deployment-schedule-toggle, .p-toggle").first
     for wanted in (True, False):
         switch.click()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while nightly(prefect)["active"] is not wanted and time.monotonic() < deadline:
             time.sleep(0.2)
         assert nightly(prefect)["active"] is wanted
@@ -189,7 +194,7 @@ def test_a_schedule_that_is_due_fires(run_url: str, prefect: Prefect) -> None:
     assert ended["parameters"]["campaign"] == CAMPAIGN
 
 
-def wait_for_end(prefect: Prefect, known: set[str], seconds: float = 300.0) -> dict[str, Any]:
+def wait_for_end(prefect: Prefect, known: set[str], seconds: float = 600.0) -> dict[str, Any]:
     """The first run of the deployment that was not known and has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -210,7 +215,7 @@ def runs_of(prefect: Prefect, name: str = "looptool/iterate") -> set[str]:
 def test_of_two_overlapping_runs_the_second_waits(run_url: str, prefect: Prefect) -> None:
     parameters = prefect.parameters(CAMPAIGN, iteration=1, overrides={"merge.dataset_size": 16})
     pair = [prefect.press_run(**parameters) for _ in range(2)]
-    assert [prefect.wait(run_id) for run_id in pair] == ["COMPLETED", "COMPLETED"]
+    assert [prefect.wait(run_id, 400) for run_id in pair] == ["COMPLETED", "COMPLETED"]
     runs = [prefect.client.get(f"/flow_runs/{run_id}").raise_for_status().json() for run_id in pair]
     first, second = sorted(runs, key=lambda run: run["start_time"])
     assert first["end_time"] <= second["start_time"]

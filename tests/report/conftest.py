@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.iterations import make_record
 from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store
-from looptool.campaign import Campaign, CampaignFile, IterationRecord, Standing
+from looptool.campaign import Campaign, CampaignFile
 from looptool.records import (
     AssistantMessage,
     Judgement,
@@ -16,7 +17,6 @@ from looptool.records import (
     Label,
     Origin,
     ProbeResult,
-    Promotion,
     Record,
     Rejection,
     Sample,
@@ -170,20 +170,15 @@ class Lake:
             return merged
         before = self.campaign.complete()
         checkpoint = CheckpointRef(uri="file:///checkpoint", digest=f"c{number}")
-        trained = Standing(iteration=number, checkpoint=checkpoint, scores=scores)
         self.campaign.finish(
-            IterationRecord(
-                iteration=number,
-                previous=before[-1].state if before else "",
-                start=before[-1].best if before else trained,
+            make_record(
+                number,
                 dataset=dataset,
+                merged=merged,
                 checkpoint=checkpoint,
-                next_dataset=merged,
                 scores=scores,
-                promotion=Promotion(promoted=True, against=number - 1, changes=(), reason=""),
-                best=trained,
                 verdicts=verdicts,
-                finished_at="2026-01-01T00:00:00+00:00",
+                before=before[-1] if before else None,
                 summary={"table": {}, "labels_changed": 2},
             )
         )
