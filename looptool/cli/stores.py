@@ -94,9 +94,9 @@ def show_plan(plan: Plan, removed: int | None) -> None:
         out.print(table)
     for note in plan.notes:
         err.print(escape(note), soft_wrap=True)
-    size = sum(removal.bytes for removal in plan.removals) / (1 << 20)
+    total = sum(removal.bytes for removal in plan.removals) / (1 << 20)
     what = "nothing deleted; --yes deletes" if removed is None else f"deleted {removed} objects"
-    out.print(f"{len(plan.removals)} places, {size:.1f} MiB may go, {plan.kept} stay: {what}")
+    out.print(f"{len(plan.removals)} places, {total:.1f} MiB may go, {plan.kept} stay: {what}")
 
 
 @app.command(

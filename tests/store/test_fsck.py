@@ -239,12 +239,13 @@ def test_parts_of_a_killed_run_that_are_taken_up_again_stay(store: Store) -> Non
 
     killed().write("rejections", "rejections", [rejection("a")])
     time.sleep(2.1)
-    planned = plan(store, age_s=1.0, now=time.time())
+    now = time.time()
+    planned = plan(store, age_s=1.0, now=now)
     assert [removal.why for removal in planned.removals] == ["uncommitted"]
     again = killed()
     assert again.load_part("rejections", "rejections", 0, Rejection)
     assert remove(store, planned) == 0
-    assert plan(store, age_s=1.0, now=time.time()).removals == ()
+    assert plan(store, age_s=1.0, now=now).removals == ()
     assert store.read(again.commit({}, {}, {}), "rejections", Rejection) == [rejection("a")]
 
 
