@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.iterations import make_record
 from benchmarks.seed_noise import run_seed_phase
 from looptool.artifacts import ArtifactRef, CheckpointRef, Store, shards
-from looptool.campaign import Campaign, IterationRecord, Standing
+from looptool.campaign import Campaign, IterationRecord
 from looptool.config import LoopConfig
 from looptool.engines import Generation
 from looptool.engines.grading import grade, render_label
-from looptool.records import ProbeResult, Promotion, RolloutStat, Sample, Score
+from looptool.records import ProbeResult, RolloutStat, Sample, Score
 from tasks.expand import expand
 from tasks.judge import judge
 from tasks.merge import first_dataset, merge
@@ -55,20 +56,13 @@ def run_round(config: LoopConfig, policy: Policy) -> IterationRecord:
     merged = merge.fn(
         scope=scope, pool=pool, history=[dataset], probes=probes, verdicts=verdicts, expansions=checked
     )  # fmt: skip
-    reached = Standing(iteration=1, checkpoint=checkpoint, scores=scores)
-    record = IterationRecord(
-        iteration=1,
-        previous="",
-        start=reached,
+    record = make_record(
+        1,
         dataset=dataset,
+        merged=merged,
         checkpoint=checkpoint,
-        next_dataset=merged,
         scores=scores,
-        promotion=Promotion(promoted=True, against=0, changes=(), reason=""),
-        best=reached,
         verdicts=verdicts,
-        finished_at="2026-01-01T00:00:00+00:00",
-        summary={},
     )
     Campaign(scope.store(), CAMPAIGN).finish(record)
     return record

@@ -17,15 +17,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from benchmarks.iterations import make_record
 from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store
-from looptool.campaign import Campaign, IterationRecord, Standing
+from looptool.campaign import Campaign
 from looptool.config import parse_config
 from looptool.records import (
     Judgement,
     Kind,
     Label,
     ProbeResult,
-    Promotion,
     Record,
     Sample,
     Split,
@@ -124,20 +124,14 @@ def make_campaign(root: str, count: int) -> str:
     fates = [Fate(sample_id=s.sample_id, fate="dropped", reason="low_ppl") for s in samples]
     rows = range(1, last + 1)
     merged = write(campaign, 1, "merge", inputs, rows, samples=samples, fates=fates)
-    trained = Standing(iteration=1, checkpoint=CheckpointRef(uri="m", digest="m"), scores=start)
     campaign.finish(
-        IterationRecord(
-            iteration=1,
-            previous="",
-            start=trained,
+        make_record(
+            1,
             dataset=start,
-            checkpoint=trained.checkpoint,
-            next_dataset=merged,
+            merged=merged,
+            checkpoint=CheckpointRef(uri="m", digest="m"),
             scores=start,
-            promotion=Promotion(promoted=True, against=0, changes=(), reason=""),
-            best=trained,
             verdicts=verdicts,
-            finished_at="2026-01-01T00:00:00+00:00",
             summary={"table": {}},
         )
     )

@@ -27,7 +27,7 @@ from deployments import stack
 from deployments.api import connect, post
 from looptool.artifacts import Store
 from looptool.campaign import Campaign
-from looptool.cli import show_iterations
+from looptool.cli.campaigns import show_iterations
 from looptool.errors import ConfigError, LoopToolError
 from tasks.profiles import resolve_profile
 from tasks.record import check_inputs

@@ -1,22 +1,20 @@
 """Several iterations of a campaign, until there is no more progress or the budget is spent."""
 
-from typing import Annotated
-
 from prefect import flow, get_run_logger
-from pydantic import Field
 
 from flows.iterate import looptool
-from flows.parameters import AcceptChange, CampaignName, Overrides, ProfileName
+from flows.parameters import AcceptChange, CampaignName, Iterations, Overrides, ProfileName
+from flows.runs import advise, name_campaign
 from looptool.campaign import IterationRecord
 from looptool.errors import BudgetExceeded
 from tasks.record import open_iteration, should_stop
 
-Iterations = Annotated[int, Field(ge=1, le=100, description="Iterations to run, at most.")]
-
 
 @flow(
     name="looptool-campaign",
-    flow_run_name="{campaign} x{iterations} ({profile})",
+    flow_run_name=name_campaign,
+    on_failure=[advise],
+    on_crashed=[advise],
     persist_result=False,
 )
 def looptool_campaign(

@@ -5,7 +5,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.parameters import CampaignName, Overrides, ProfileName
+from flows.parameters import CampaignName, Choices, Overrides, ProfileName, Shown
+from flows.runs import advise, name_evaluation
 from flows.seed import seed_pool
 from looptool.artifacts import ArtifactRef
 from looptool.records import BenchmarkName
@@ -17,24 +18,42 @@ from tasks.report import publish_report
 
 Measured = Annotated[
     int | None,
-    Field(ge=0, description="Whose policy, 0 the base model; empty: the best one so far."),
+    Choices(
+        (
+            {"title": "Best so far", "type": "null"},
+            {"title": "Of iteration", "type": "integer", "minimum": 0},
+        )
+    ),
+    Field(ge=0),
+    Shown("Whose policy; 0 is the base model."),
 ]
-HeldOut = Annotated[bool, Field(description="Also the campaign's own held-out set.")]
+HeldOut = Annotated[bool, Shown("Also the campaign's own held-out set.")]
 Benchmarks = Annotated[
-    list[BenchmarkName],
-    Field(description="Benchmarks to run; empty: those of the profile's [benchmarks]."),
+    list[BenchmarkName], Shown("Benchmarks to run; empty: those of the profile's [benchmarks].")
 ]
 Categories = Annotated[
-    list[str],
-    Field(description='Their categories, e.g. ["simple_python", "multiple"]; empty: all.'),
+    list[str], Shown('Their categories, e.g. ["simple_python", "multiple"]; empty: all.')
 ]
 Limit = Annotated[
     int | None,
-    Field(ge=1, description="At most so many items of each category; empty: all."),
+    Choices(
+        (
+            {"title": "All", "type": "null"},
+            {"title": "At most", "type": "integer", "minimum": 1},
+        )
+    ),
+    Field(ge=1),
+    Shown("Items of each category."),
 ]
 
 
-@flow(name="looptool-evaluate", flow_run_name="{campaign} ({profile})")
+@flow(
+    name="looptool-evaluate",
+    flow_run_name=name_evaluation,
+    on_failure=[advise],
+    on_crashed=[advise],
+    persist_result=False,
+)
 def looptool_evaluate(
     campaign: CampaignName = "nightly",
     profile: ProfileName = "laptop",

@@ -10,6 +10,7 @@ an iteration again shows Cached, and after a crash the next run goes on at the f
 from prefect import flow
 
 from flows.parameters import AcceptChange, CampaignName, IterationNumber, Overrides, ProfileName
+from flows.runs import advise, name_iteration, name_profile, rename_run
 from flows.seed import seed_pool
 from looptool.artifacts import ArtifactRef
 from looptool.campaign import IterationRecord, Standing
@@ -21,7 +22,7 @@ from tasks.merge import first_dataset, merge
 from tasks.policies import run_stage
 from tasks.policy import base_policy, trained_policy
 from tasks.probe import probe
-from tasks.record import conclude, open_iteration, publish_summary
+from tasks.record import conclude, open_iteration
 from tasks.report import publish_report
 from tasks.retracted import find_retracted
 from tasks.scope import Scope
@@ -29,7 +30,13 @@ from tasks.train import train
 from tasks.validate import validate
 
 
-@flow(name="looptool", flow_run_name="{campaign} ({profile})", persist_result=False)
+@flow(
+    name="looptool",
+    flow_run_name=name_iteration,
+    on_failure=[advise],
+    on_crashed=[advise],
+    persist_result=False,
+)
 def looptool(
     campaign: CampaignName = "nightly",
     profile: ProfileName = "laptop",
@@ -39,6 +46,7 @@ def looptool(
 ) -> IterationRecord:
     """Run one iteration of a campaign: train, evaluate, probe, judge, expand, validate, merge."""
     scope, before = open_iteration(campaign, profile, iteration, overrides, accept_config_change)
+    rename_run(f"{campaign} · iteration {scope.iteration} ({name_profile(profile)})")
     start = scope.model_copy(update={"iteration": 0})
 
     pool = seed_pool(start)
@@ -104,6 +112,5 @@ def run_round(
             "validate": checked,
         },
     )
-    publish_summary(scope, record)
     publish_report(scope)
     return record

@@ -6,6 +6,7 @@ A campaign's first iteration runs it as well; what this flow has made is then fo
 from prefect import flow
 
 from flows.parameters import AcceptChange, CampaignName, Overrides, ProfileName
+from flows.runs import advise, name_seed
 from looptool.artifacts import ArtifactRef
 from tasks.policies import run_stage
 from tasks.pool import fill_pool, is_empty, plan_round, rounds_of
@@ -15,7 +16,13 @@ from tasks.seed import collect, seed
 from tasks.validate import validate
 
 
-@flow(name="looptool-seed", flow_run_name="{campaign} ({profile})", persist_result=False)
+@flow(
+    name="looptool-seed",
+    flow_run_name=name_seed,
+    on_failure=[advise],
+    on_crashed=[advise],
+    persist_result=False,
+)
 def looptool_seed(
     campaign: CampaignName = "nightly",
     profile: ProfileName = "laptop",

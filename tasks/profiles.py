@@ -9,6 +9,11 @@ from looptool.config import LoopConfig, load_profile
 FOLDER = Path(__file__).resolve().parent.parent / "deployments"
 
 
+def list_profiles() -> list[str]:
+    """Names of the profiles, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
 def resolve_profile(profile: str, overrides: Mapping[str, Any] | None = None) -> LoopConfig:
     """The configuration of a named profile (`laptop`) or of a TOML file (`path/to/mine.toml`).
 

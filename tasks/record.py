@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
-from prefect.artifacts import create_markdown_artifact
-
 from looptool.artifacts import ArtifactRef, CheckpointRef, Store, open_store
 from looptool.campaign import Campaign, IterationRecord, Standing
 from looptool.config import LoopConfig, StopConfig
@@ -202,23 +200,6 @@ def summarise(
         "reprobed": memory["asked"],
         "forgotten": memory["forgotten"],
     }
-
-
-def publish_summary(scope: Scope, record: IterationRecord) -> None:
-    """The iteration's table as a markdown artifact of the run."""
-    lines = [
-        f"# Campaign {scope.campaign}, iteration {record.iteration}",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name.strip()} | {value} |" for name, value in record.summary["table"].items()),
-        "",
-        f"Next dataset: `{record.next_dataset.uri}`  ",
-        f"Checkpoint: `{record.checkpoint.uri}`",
-    ]
-    create_markdown_artifact(
-        "\n".join(lines), key=f"iteration-{record.iteration}", description="What it brought"
-    )
 
 
 def should_stop(history: list[IterationRecord], rule: StopConfig) -> str:

@@ -1,10 +1,10 @@
-"""What tests of several rooms share: an endpoint that says what a test wants, and a tiny model."""
+"""What tests of several rooms share: an endpoint that says what a test wants, a tiny model, a browser."""
 
 import asyncio
 import json
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ NEED_ENGINES = {
     "test_policy_on_vllm",
 }  # fmt: skip
 """Modules that start vLLM, veRL or Ray in the environment that `make engines` makes."""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BASE = Path(__file__).parents[1] / "models" / "nano-base"
 
 
@@ -115,3 +116,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model.get_input_embeddings().weight.mul_(20)
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """Headless Chromium, driven by Playwright; skips where either is missing."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

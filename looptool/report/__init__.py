@@ -5,7 +5,8 @@ samples is embedded as data for the list that filters and compares them. Everyth
 model, a tool or a person wrote is text, never markup.
 """
 
+from looptool.report.brief import draw_accuracy, render_brief
 from looptool.report.page import render_report
 from looptool.report.samples import ROWS
 
-__all__ = ["ROWS", "render_report"]
+__all__ = ["ROWS", "draw_accuracy", "render_brief", "render_report"]

@@ -71,19 +71,24 @@ def show_accuracy(lake: Lake, static: Lake | None) -> Section:
     if static and not fixed:
         section.remarks.append(f"The static campaign {static.name} has no scores.")
     sides = {side: side for side in ("all", "seen", "unseen")}
-    whole = _lines(scores, sides) + [
-        {**row, "series": "static", "dashed": True} for row in _lines(fixed, {"static": "all"})
+    whole = accuracy_lines(scores, sides) + [
+        {**row, "series": "static", "dashed": True}
+        for row in accuracy_lines(fixed, {"static": "all"})
     ]
     calls = {"all": "calls", "seen": "seen/calls", "unseen": "unseen/calls"}
     for title, lines, colours in (
         ("All held-out samples", whole, SIDES),
-        ("Where a call was due: the right one", _lines(scores, calls), SIDES),
-        ("To call or not to call", _lines(scores, {name: name for name in CALLING}), CALLING),
+        ("Where a call was due: the right one", accuracy_lines(scores, calls), SIDES),
+        (
+            "To call or not to call",
+            accuracy_lines(scores, {name: name for name in CALLING}),
+            CALLING,
+        ),
     ):
         if lines:
             section.figures.append(_figure(title, lines, colours))
     for kind in Kind:
-        lines = _lines(scores, {side: f"{side}/kind:{kind}" for side in ("seen", "unseen")})
+        lines = accuracy_lines(scores, {side: f"{side}/kind:{kind}" for side in ("seen", "unseen")})
         if lines:
             section.figures.append(_figure(f"Kind {kind}", lines, SIDES, small=True))
     section.grids.append(_score_table(scores))
@@ -105,7 +110,7 @@ def _figure(
     return Figure(title, draw_shares(rows, colours, small=small), data, small)
 
 
-def _lines(scores: Scores, slices: Mapping[str, str]) -> list[Line]:
+def accuracy_lines(scores: Scores, slices: Mapping[str, str]) -> list[Line]:
     """One row for each series (name -> slice) and checkpoint; series stand a little apart."""
     return [
         {

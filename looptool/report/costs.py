@@ -121,7 +121,7 @@ def show_costs(lake: Lake) -> Section:
         "training, those that the policy generated. Times are those of the run that finished a stage; "
         "parts that an earlier, interrupted run had made are not in them.",
     )
-    costs = [cost for number in (0, *lake.rounds) for cost in _costs(lake, number)]
+    costs = [cost for number in (0, *lake.rounds) for cost in costs_of(lake, number)]
     if not costs:
         section.remarks.append("No stage has been finished yet.")
         return section
@@ -175,7 +175,8 @@ def _stack(
     return Figure(title, draw_stack(rows, STAGES, order, ""))
 
 
-def _costs(lake: Lake, number: int) -> Iterator[Cost]:
+def costs_of(lake: Lake, number: int) -> Iterator[Cost]:
+    """The costs of every stage of one iteration; those of the seed phase under 0."""
     for stage in STAGES:
         several = number == 0 and stage in ("seed", "validate")
         found = lake.all_of(0, stage) if several else [lake.stage(number, stage)]

@@ -7,43 +7,20 @@ from hypothesis import strategies as st
 from looptool.evaluate.heldout import score_heldout, wilson_interval
 from looptool.records import (
     Kind,
-    Label,
     ProbeResult,
     Sample,
     Score,
     Split,
-    ToolCall,
-    UserMessage,
-    make_sample,
-    make_tool,
 )
-
-TOOL = make_tool("ping", "Ping", {"type": "object", "properties": {}})
+from tests.rows import answered, decision
 
 
 def _sample(kind: Kind, split: Split, text: str) -> Sample:
-    label = Label(text="no") if kind is Kind.NO_TOOL else Label(calls=(ToolCall(name="ping"),))
-    return make_sample(
-        kind=kind,
-        split=split,
-        tools=(TOOL,),
-        messages=(UserMessage(content=text),),
-        label=label,
-        dialogue_id=text,
-    )
+    return decision(text, kind, split=split)
 
 
 def _result(sample: Sample, matched: bool, called: bool, failure: str = "") -> ProbeResult:
-    return ProbeResult(
-        sample_id=sample.sample_id,
-        output="",
-        matched=matched,
-        relaxed=matched,
-        called=called,
-        tokens=1,
-        ppl_output=None,
-        failure=failure,
-    )
+    return answered(sample, matched, called=called, failure=failure)
 
 
 SEEN, UNSEEN = Split.HELDOUT_SEEN, Split.HELDOUT_UNSEEN

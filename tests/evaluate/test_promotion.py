@@ -8,33 +8,16 @@ from looptool.config import PromotionConfig
 from looptool.evaluate.promotion import decide_promotion, tail
 from looptool.records import (
     Kind,
-    Label,
     ProbeResult,
     Promotion,
     Sample,
     Split,
-    ToolCall,
-    UserMessage,
-    make_sample,
-    make_tool,
 )
-
-TOOL = make_tool("ping", "Ping", {"type": "object", "properties": {}})
+from tests.rows import answered, decision
 
 
 def samples(kind: Kind, count: int) -> list[Sample]:
-    label = Label(text="no") if kind is Kind.NO_TOOL else Label(calls=(ToolCall(name="ping"),))
-    return [
-        make_sample(
-            kind=kind,
-            split=Split.HELDOUT_SEEN,
-            tools=(TOOL,),
-            messages=(UserMessage(content=f"{kind} {number}"),),
-            label=label,
-            dialogue_id=f"{kind} {number}",
-        )
-        for number in range(count)
-    ]
+    return [decision(f"{kind} {n}", kind, split=Split.HELDOUT_SEEN) for n in range(count)]
 
 
 CALLS, WORDS = samples(Kind.SINGLE, 100), samples(Kind.NO_TOOL, 40)
@@ -42,16 +25,7 @@ CALLS, WORDS = samples(Kind.SINGLE, 100), samples(Kind.NO_TOOL, 40)
 
 def answer(sample: Sample, right: bool, failure: str = "") -> ProbeResult:
     called = right if sample.label.calls else not right
-    return ProbeResult(
-        sample_id=sample.sample_id,
-        output="",
-        matched=right,
-        relaxed=right,
-        called=called,
-        tokens=1,
-        ppl_output=None,
-        failure=failure,
-    )
+    return answered(sample, right, called=called, failure=failure)
 
 
 def answers(calls_right: int, words_right: int) -> list[ProbeResult]:

@@ -125,7 +125,7 @@ def test_the_run_shows_targets_and_coverage(first_run: dict[str, str], prefect: 
 def test_the_report_of_an_iteration_is_linked_from_its_run(
     first_run: dict[str, str], prefect: Prefect
 ) -> None:
-    body = {"artifacts": {"key": {"any_": ["report-1"]}}}
+    body = {"artifacts": {"key": {"any_": ["shared-report"]}}}
     shown = [str(row["data"]) for row in post(prefect.client, "/artifacts/filter", body)]
     page = prefect.lake / "campaigns" / "shared" / "iterations" / "0001" / "report.html"
     assert any(page.as_uri() in text for text in shown)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.iterations import make_record
 from deployments.demo import read_override
 from looptool.artifacts import ArtifactRef, CheckpointRef
-from looptool.campaign import IterationRecord, Standing
+from looptool.campaign import IterationRecord
 from looptool.config import StopConfig, parse_config
 from looptool.errors import ConfigError, DataError
-from looptool.records import Promotion
 from tasks.record import check_inputs, should_stop
 
 
@@ -17,18 +17,13 @@ def records(*accuracies: float) -> list[IterationRecord]:
     ref = ArtifactRef(stage="s", uri="u", key="k", digest="d", rows={})
     policy = CheckpointRef(uri="u", digest="d")
     return [
-        IterationRecord(
-            iteration=number,
-            previous="",
-            start=Standing(iteration=number - 1, checkpoint=policy, scores=ref),
+        make_record(
+            number,
             dataset=ref,
+            merged=ref,
             checkpoint=policy,
-            next_dataset=ref,
             scores=ref,
-            promotion=Promotion(promoted=True, against=number - 1, changes=(), reason=""),
-            best=Standing(iteration=number, checkpoint=policy, scores=ref),
             verdicts=ref,
-            finished_at="2026-01-01T00:00:00+00:00",
             summary={"accuracy": {"all": accuracy}},
         )
         for number, accuracy in enumerate(accuracies, start=1)

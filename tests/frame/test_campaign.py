@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.iterations import make_record
 from looptool.artifacts import ArtifactRef, CheckpointRef, Store
-from looptool.campaign import Campaign, IterationRecord, Standing
+from looptool.campaign import Campaign, IterationRecord
 from looptool.config import parse_config
 from looptool.errors import CampaignError, ConfigError
-from looptool.records import Promotion
 
 
 def ref(digest: str) -> ArtifactRef:
@@ -16,21 +16,15 @@ def ref(digest: str) -> ArtifactRef:
 
 
 def record(iteration: int, previous: str, digest: str) -> IterationRecord:
-    policy = CheckpointRef(uri="u", digest="c")
-    return IterationRecord(
-        iteration=iteration,
-        previous=previous,
-        start=Standing(iteration=iteration - 1, checkpoint=policy, scores=ref("s")),
+    made = make_record(
+        iteration,
         dataset=ref("d"),
-        checkpoint=policy,
-        next_dataset=ref(digest),
+        merged=ref(digest),
+        checkpoint=CheckpointRef(uri="u", digest="c"),
         scores=ref("s"),
-        promotion=Promotion(promoted=True, against=iteration - 1, changes=(), reason=""),
-        best=Standing(iteration=iteration, checkpoint=policy, scores=ref("s")),
         verdicts=ref("v"),
-        finished_at="2026-01-01T00:00:00+00:00",
-        summary={},
     )
+    return made.model_copy(update={"previous": previous})
 
 
 @pytest.fixture

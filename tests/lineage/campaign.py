@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.iterations import make_record
 from benchmarks.seed_noise import run_seed_phase
 from looptool.artifacts import ArtifactRef, CheckpointRef, Store
-from looptool.campaign import Campaign, IterationRecord, Standing
+from looptool.campaign import Campaign, IterationRecord
 from looptool.config import LoopConfig, parse_config
 from looptool.decisions import relabel
 from looptool.lineage.difference import render_label
@@ -20,7 +21,6 @@ from looptool.records import (
     Label,
     Origin,
     ProbeResult,
-    Promotion,
     Record,
     Rejection,
     Retracted,
@@ -186,19 +186,14 @@ class Run:
         before = self.campaign.complete()[: number - 1]
         dataset = before[-1].next_dataset if before else self.dataset()
         checkpoint = CheckpointRef(uri="model", digest=f"m{number}-{dataset.digest}")
-        trained = Standing(iteration=number, checkpoint=checkpoint, scores=dataset)
-        record = IterationRecord(
-            iteration=number,
-            previous=before[-1].state if before else "",
-            start=before[-1].best if before else trained,
+        record = make_record(
+            number,
             dataset=dataset,
+            merged=self.merge(number, [*(r.dataset for r in before), dataset]),
             checkpoint=checkpoint,
-            next_dataset=self.merge(number, [*(r.dataset for r in before), dataset]),
             scores=dataset,
-            promotion=Promotion(promoted=True, against=number - 1, changes=(), reason=""),
-            best=trained,
             verdicts=self.parts(number, dataset)["verdicts"],
-            finished_at="2026-01-01T00:00:00+00:00",
+            before=before[-1] if before else None,
             summary={"table": {}},
         )
         self.campaign.finish(record)

@@ -28,24 +28,13 @@ from looptool.records import (
     ToolCall,
     ToolMessage,
     UserMessage,
-    make_sample,
-    make_tool,
 )
-
-SET = make_tool("set_it", "", {"type": "object", "properties": {"to": {"type": "string"}}})
-GET = make_tool("get_it", "", {"type": "object", "properties": {}})
+from tests.rows import GET, SET, answered, decision
 
 
 def make(text: str, **changes: Any) -> Sample:
-    fields: dict[str, Any] = {
-        "kind": Kind.SINGLE,
-        "split": Split.TRAIN,
-        "tools": (SET, GET),
-        "messages": (UserMessage(content=f"Set it to {text}."),),
-        "label": Label(calls=(ToolCall(name="set_it", arguments={"to": text}),)),
-        "dialogue_id": f"d-{text}",
-    }
-    return make_sample(**(fields | changes))
+    said = (UserMessage(content=f"Set it to {text}."),)
+    return decision(text, **({"tools": (SET, GET), "messages": said} | changes))
 
 
 def grow(parent: Sample, number: int) -> Sample:
@@ -53,16 +42,7 @@ def grow(parent: Sample, number: int) -> Sample:
 
 
 def probe(sample: Sample, matched: bool, ppl: float | None = 1.5, **changes: Any) -> ProbeResult:
-    fields: dict[str, Any] = {
-        "sample_id": sample.sample_id,
-        "output": "",
-        "matched": matched,
-        "relaxed": matched,
-        "called": True,
-        "tokens": 5,
-        "ppl_output": ppl,
-    }
-    return ProbeResult(**(fields | changes))
+    return answered(sample, matched, **({"ppl_output": ppl} | changes))
 
 
 def judged(sample: Sample, verdict: str, new_label: Label | None = None) -> Judgement:

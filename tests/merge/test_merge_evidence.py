@@ -16,20 +16,15 @@ from looptool.records import (
     Kind,
     Label,
     Origin,
-    ProbeResult,
     Retracted,
     Sample,
     Split,
     ToolCall,
-    UserMessage,
     draw,
-    make_sample,
-    make_tool,
 )
 from tests.merge.test_merge import judged
+from tests.rows import GET, SET, answered, decision
 
-SET = make_tool("set_it", "", {"type": "object", "properties": {"to": {"type": "string"}}})
-GET = make_tool("get_it", "", {"type": "object", "properties": {}})
 LONG = (
     "please could you look up the opening hours of the little museum behind the old station and "
     "then tell me whether the evening tour in Italian still has places for two adults"
@@ -37,28 +32,7 @@ LONG = (
 
 
 def make(text: str, **changes: Any) -> Sample:
-    fields: dict[str, Any] = {
-        "kind": Kind.SINGLE,
-        "split": Split.TRAIN,
-        "tools": (SET, GET),
-        "messages": (UserMessage(content=text),),
-        "label": Label(calls=(ToolCall(name="set_it", arguments={"to": text}),)),
-        "dialogue_id": f"d-{text}",
-    }
-    return make_sample(**(fields | changes))
-
-
-def probe(sample: Sample, matched: bool, **changes: Any) -> ProbeResult:
-    fields: dict[str, Any] = {
-        "sample_id": sample.sample_id,
-        "output": "",
-        "matched": matched,
-        "relaxed": matched,
-        "called": True,
-        "tokens": 5,
-        "ppl_output": 1.5,
-    }
-    return ProbeResult(**(fields | changes))
+    return decision(text, **({"tools": (SET, GET)} | changes))
 
 
 def inputs(**given: Any) -> MergeInputs:
@@ -90,14 +64,14 @@ def error(text: str) -> dict[str, Any]:
     seed = make(text)
     return {
         "current": [seed],
-        "probes": [probe(seed, False)],
+        "probes": [answered(seed, False)],
         "judgements": [judged(seed, "PRED_WRONG")],
     }
 
 
 def ranked(**values: float) -> dict[str, Any]:
     samples = {name: make(name) for name in values}
-    probes = [probe(s, True, ppl_output=values[n], pass_rate=0.5) for n, s in samples.items()]
+    probes = [answered(s, True, ppl_output=values[n], pass_rate=0.5) for n, s in samples.items()]
     return {"current": list(samples.values()), "probes": probes}
 
 
@@ -125,9 +99,9 @@ def test_the_hard_ones_are_chosen_by_share_quantile_or_threshold(
 def test_the_pass_rate_ranks_too_the_lowest_first() -> None:
     easy, hard, unknown = make("easy"), make("hard"), make("unknown")
     probes = [
-        probe(easy, True, pass_rate=0.9),
-        probe(hard, True, pass_rate=0.2),
-        probe(unknown, True),
+        answered(easy, True, pass_rate=0.9),
+        answered(hard, True, pass_rate=0.2),
+        answered(unknown, True),
     ]
     given = inputs(current=[unknown, easy, hard], probes=probes)
     chosen = {"ppl": "pass_rate", "selection": "threshold", "high_ppl_threshold": 0.5}
@@ -148,7 +122,7 @@ def test_parts_have_at_most_their_shares_when_shares_are_given() -> None:
     outcome = merge_round(
         inputs(
             current=seeds,
-            probes=[probe(s, False) for s in seeds],
+            probes=[answered(s, False) for s in seeds],
             judgements=[judged(s, "PRED_WRONG") for s in seeds],
             expansions=[grow(s, f"grown {s.sample_id} {n}") for s in seeds for n in range(2)],
             pool=[make(f"new {n}") for n in range(10)],
@@ -172,7 +146,7 @@ def test_what_an_earlier_round_held_does_not_come_again() -> None:
         inputs(
             earlier=[old],
             current=[gone],
-            probes=[probe(gone, True, pass_rate=1.0)],
+            probes=[answered(gone, True, pass_rate=1.0)],
             expansions=again,
         ),
         config(),
@@ -194,7 +168,7 @@ def test_what_stays_is_no_repetition_of_itself(similarity: float | None) -> None
         inputs(
             earlier=[kept, wrong],
             current=[kept, wrong, down],
-            probes=[probe(kept, True), probe(wrong, False)],
+            probes=[answered(kept, True), answered(wrong, False)],
             judgements=[judged(wrong, "LABEL_WRONG", correct)],
         ),
         config(no_call_rate_max=1.0, near_duplicate_similarity=similarity),
@@ -278,7 +252,7 @@ def test_a_retracted_correction_gives_the_old_label_back() -> None:
     correct = Label(calls=(ToolCall(name="get_it"),))
     given = {
         "current": [old],
-        "probes": [probe(old, False)],
+        "probes": [answered(old, False)],
         "judgements": [judged(old, "LABEL_WRONG", correct)],
     }
     (corrected,) = merge_round(inputs(**given), config(), 1).dataset
@@ -288,7 +262,7 @@ def test_a_retracted_correction_gives_the_old_label_back() -> None:
     later = inputs(
         earlier=[old],
         current=[corrected],
-        probes=[probe(corrected, True)],
+        probes=[answered(corrected, True)],
         retracted=Retracted(samples={corrected.sample_id: "named"}, restored=(old.sample_id,)),
     )
     assert merge_round(later, config(), 1).dataset == (old,)

@@ -8,16 +8,9 @@ from looptool.engines import EngineInfo, Generation, Limits, Prompt
 from looptool.probe import probe_samples
 from looptool.records import (
     Kind,
-    Label,
     RolloutStat,
-    Sample,
-    Split,
-    UserMessage,
-    make_sample,
-    make_tool,
 )
-
-TOOL = make_tool("ping", "Ping", {"type": "object", "properties": {}})
+from tests.rows import decision
 
 
 class Parrot:
@@ -45,19 +38,10 @@ class Parrot:
         pass
 
 
-def _sample(text: str) -> Sample:
-    return make_sample(
-        kind=Kind.NO_TOOL,
-        split=Split.TRAIN,
-        tools=(TOOL,),
-        messages=(UserMessage(content=text),),
-        label=Label(text="No tool fits."),
-        dialogue_id=text,
-    )
-
-
 CALL = '<tool_call>\n{"name": "ping", "arguments": {}}\n</tool_call>'
-SAMPLES = [_sample(text) for text in ("sorry", CALL, "long", "<tool_call>{</tool_call>")]
+SAMPLES = [
+    decision(text, Kind.NO_TOOL) for text in ("sorry", CALL, "long", "<tool_call>{</tool_call>")
+]
 
 
 def test_results_come_in_order_and_the_report_adds_up() -> None:

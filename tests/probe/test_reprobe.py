@@ -15,35 +15,18 @@ from looptool.merge import MergeInputs, merge_round
 from looptool.probe import ReprobeReport, draw_retired, reprobe
 from looptool.records import (
     Judgement,
-    Kind,
     Label,
     ProbeResult,
     Sample,
-    Split,
-    ToolCall,
-    UserMessage,
-    make_sample,
-    make_tool,
 )
 from looptool.schema import Fate
+from tests.rows import decision
 
-SET = make_tool("set_it", "", {"type": "object", "properties": {"to": {"type": "string"}}})
 NAMES = ("easy", "solved", "hard", "wrong", "fine")
 PERPLEXITY = {"easy": 1.0, "solved": 1.0, "hard": 9.0, "wrong": 2.0, "fine": 2.0}
 
 
-def _sample(text: str) -> Sample:
-    return make_sample(
-        kind=Kind.SINGLE,
-        split=Split.TRAIN,
-        tools=(SET,),
-        messages=(UserMessage(content=f"Set it to {text}."),),
-        label=Label(calls=(ToolCall(name="set_it", arguments={"to": text}),)),
-        dialogue_id=text,
-    )
-
-
-SAMPLES = {name: _sample(name) for name in NAMES}
+SAMPLES = {name: decision(name) for name in NAMES}
 
 
 def _right(sample: Sample, ppl: float = 1.0) -> Generation:
@@ -110,7 +93,7 @@ def test_the_first_round_has_nothing_to_forget() -> None:
 
 
 def test_the_draw_is_bounded_and_depends_on_seed_and_round_alone() -> None:
-    samples = [_sample(f"number {n}") for n in range(40)]
+    samples = [decision(f"number {n}") for n in range(40)]
     gone = [Fate(sample_id=s.sample_id, fate="dropped", reason="low_ppl") for s in samples]
 
     def draw(rows: list[Sample], seed: int, iteration: int) -> list[str]:

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.iterations import make_record
 from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store
 from looptool.calls import compute_score
-from looptool.campaign import Campaign, IterationRecord, Standing
+from looptool.campaign import Campaign, Standing
 from looptool.cli import app
 from looptool.config import LoopConfig
 from looptool.errors import CampaignError, ConfigError
@@ -20,7 +21,6 @@ from looptool.records import (
     AssistantMessage,
     Kind,
     Label,
-    Promotion,
     Record,
     Sample,
     Score,
@@ -120,21 +120,16 @@ def make_campaign(root: Path, *, promoted: bool = True) -> Campaign:
     data = commit(
         store, "dataset", {"samples": list(SAMPLES)}, by_origin=origins, by_kind={"multi_step": 2}
     )
-    best = Standing(iteration=1, checkpoint=policy, scores=scores) if promoted else base
     campaign.finish(
-        IterationRecord(
-            iteration=1,
-            previous="",
-            start=base,
+        make_record(
+            1,
             dataset=data,
+            merged=data,
             checkpoint=policy,
-            next_dataset=data,
             scores=scores,
-            promotion=Promotion(promoted=promoted, against=0, changes=(), reason=""),
-            best=best,
             verdicts=data,
-            finished_at="2026-01-01T00:00:00+00:00",
-            summary={},
+            start=base,
+            promoted=promoted,
         )
     )
     return campaign

@@ -1,6 +1,5 @@
 """A small campaign written with the library's own writer, and a browser that looks at its report."""
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.iterations import make_record
 from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store
-from looptool.campaign import Campaign, CampaignFile, IterationRecord, Standing
+from looptool.campaign import Campaign, CampaignFile
 from looptool.records import (
     AssistantMessage,
     Judgement,
@@ -17,7 +17,6 @@ from looptool.records import (
     Label,
     Origin,
     ProbeResult,
-    Promotion,
     Record,
     Rejection,
     Sample,
@@ -33,7 +32,6 @@ from looptool.report import render_report
 from looptool.schema import Fate
 
 Tables = Mapping[str, tuple[str, Sequence[Record]]]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VERDICTS = ("PRED_WRONG", "LABEL_WRONG", "BOTH_WRONG", "unjudged")
 MATCHED_OF_FIVE = 1
 
@@ -172,20 +170,15 @@ class Lake:
             return merged
         before = self.campaign.complete()
         checkpoint = CheckpointRef(uri="file:///checkpoint", digest=f"c{number}")
-        trained = Standing(iteration=number, checkpoint=checkpoint, scores=scores)
         self.campaign.finish(
-            IterationRecord(
-                iteration=number,
-                previous=before[-1].state if before else "",
-                start=before[-1].best if before else trained,
+            make_record(
+                number,
                 dataset=dataset,
+                merged=merged,
                 checkpoint=checkpoint,
-                next_dataset=merged,
                 scores=scores,
-                promotion=Promotion(promoted=True, against=number - 1, changes=(), reason=""),
-                best=trained,
                 verdicts=verdicts,
-                finished_at="2026-01-01T00:00:00+00:00",
+                before=before[-1] if before else None,
                 summary={"table": {}, "labels_changed": 2},
             )
         )
@@ -242,19 +235,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The report of a campaign in which every text is hostile and long."""
     root = tmp_path_factory.mktemp("hostile") / "lake"
     return Lake(root, words=HOSTILE + "W" * 9_000).finished(rounds=1, size=60).report()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """Headless Chromium, driven by Playwright; skips where either is missing."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.iterations import make_record
 from looptool.artifacts import ArtifactRef, ArtifactWriter, CheckpointRef, Store
-from looptool.campaign import Campaign, IterationRecord, Standing
+from looptool.campaign import Campaign, IterationRecord
 from looptool.cli import app
 from looptool.errors import ArtifactMissing, ConfigError
 from looptool.fsck import repair, survey
-from looptool.records import Promotion, Rejection
+from looptool.records import Rejection
 from looptool.retention import Plan, plan_removals, remove
 
 STAGE = ("campaigns/c/iterations/0001", "judge", "k")
@@ -145,21 +146,15 @@ class History:
         probes = self.make(number, "probe", [trained, self.dataset])
         merged = self.make(number, "merge", [self.pool, self.dataset, probes])
         checkpoint = CheckpointRef(uri=trained.uri, digest=trained.digest)
-        reached = Standing(iteration=number, checkpoint=checkpoint, scores=scores)
-        last = self.records[-1] if self.records else None
-        record = IterationRecord(
-            iteration=number,
-            previous=last.state if last else "",
-            start=last.best if last else reached,
+        record = make_record(
+            number,
             dataset=self.dataset,
+            merged=merged,
             checkpoint=checkpoint,
-            next_dataset=merged,
             scores=scores,
-            promotion=Promotion(promoted=promoted, against=number - 1, changes=(), reason=""),
-            best=reached if promoted or last is None else last.best,
             verdicts=self.make(number, "judge", [probes]),
-            finished_at="2026-01-01T00:00:00+00:00",
-            summary={},
+            before=self.records[-1] if self.records else None,
+            promoted=promoted,
         )
         self.campaign.finish(record)
         self.records.append(record)
@@ -244,12 +239,13 @@ def test_parts_of_a_killed_run_that_are_taken_up_again_stay(store: Store) -> Non
 
     killed().write("rejections", "rejections", [rejection("a")])
     time.sleep(2.1)
-    planned = plan(store, age_s=1.0, now=time.time())
+    now = time.time()
+    planned = plan(store, age_s=1.0, now=now)
     assert [removal.why for removal in planned.removals] == ["uncommitted"]
     again = killed()
     assert again.load_part("rejections", "rejections", 0, Rejection)
     assert remove(store, planned) == 0
-    assert plan(store, age_s=1.0, now=time.time()).removals == ()
+    assert plan(store, age_s=1.0, now=now).removals == ()
     assert store.read(again.commit({}, {}, {}), "rejections", Rejection) == [rejection("a")]
 
 
