@@ -1,6 +1,6 @@
 """Everything that a Prefect server needs for LoopTool; run again, it changes only what differs.
 
-    PREFECT_API_URL=http://prefect:4200/api python -m deployments.setup
+    PREFECT_API_URL=http://prefect:4200/api looptool setup       or: python -m deployments.setup
 
 Creates the work pool, the webhook for alerts (if LOOPTOOL_ALERT_URL is set) and the automations, and applies
 prefect.yaml. `make up` and `make demo` do the same for their own server. Prefect's settings (address, API key)
