@@ -1,6 +1,6 @@
 """Everything that a Prefect server needs for LoopTool; run again, it changes only what differs.
 
-    PREFECT_API_URL=http://prefect:4200/api python -m deployments.setup --profile deployments/mine.toml
+    PREFECT_API_URL=http://prefect:4200/api looptool setup --profile mine.toml
 
 Creates the work pool, the webhook for alerts (if LOOPTOOL_ALERT_URL is set) and the automations, and applies
 prefect.yaml. If the profile's store is a remote one, the results of tasks go there too, for every worker of the

@@ -24,10 +24,14 @@ PANEL = "Begin"
     rich_help_panel=PANEL,
     epilog=examples(
         "PREFECT_API_URL=http://127.0.0.1:4200/api looptool setup",
-        "LOOPTOOL_ALERT_URL=https://host/hook looptool setup",
+        "LOOPTOOL_ALERT_URL=https://host/hook looptool setup --profile mine.toml",
     ),
 )
-def setup() -> None:
+def setup(
+    profile: Annotated[
+        Path | None, typer.Option(help="Keep the results of tasks on this profile's store.")
+    ] = None,
+) -> None:
     """Give a Prefect server its work pool, deployments and automations.
 
     Run again, it changes only what differs. Which server, is Prefect's own setting: PREFECT_API_URL,
@@ -37,6 +41,8 @@ def setup() -> None:
     if importlib.util.find_spec("prefect") is None:
         raise ConfigError("Prefect is not installed; run: pip install 'looptool[orchestration]'")
     command = [sys.executable, "-m", "deployments.setup"]
+    if profile:
+        command += ["--profile", str(profile.resolve() if profile.exists() else profile)]
     done = subprocess.run(command, cwd=checkout, check=False)  # noqa: S603 - our own, no shell
     if done.returncode:
         raise typer.Exit(1)
