@@ -43,10 +43,11 @@ def machine(folder: Path, endpoint: str) -> Iterator[Prefect]:
     )
     try:
         up = [*command, "up", "--port", "0", "--store", ROOT]
-        said = subprocess.run(
-            up, cwd=HOME, env=environment, capture_output=True, text=True, check=True
-        ).stdout
-        port = said.split("http://127.0.0.1:")[1].split(" ")[0]
+        done = subprocess.run(
+            up, cwd=HOME, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        port = done.stdout.split("http://127.0.0.1:")[1].split(" ")[0]
         server = Prefect(int(port), folder, patience_s=1200)
         yield server
         server.client.close()
