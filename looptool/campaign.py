@@ -28,6 +28,7 @@ from looptool.records import JsonObject, Promotion, Record
 R = TypeVar("R", bound=Record)
 
 OPERATIONAL = {
+    "streaming",
     "store",
     "stop",
     "teacher.base_url",

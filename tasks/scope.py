@@ -16,6 +16,7 @@ from looptool.artifacts import (
     ArtifactWriter,
     CheckpointRef,
     Store,
+    Stored,
     artifact_key,
     open_store,
 )
@@ -91,6 +92,10 @@ class Stage:
                 "part %d of %s is made again: %s", number, self.writer.uri, shorten(exc, 200)
             )
             return None
+
+    def objects(self) -> list[Stored]:
+        """What is stored of it, committed or not."""
+        return self.store.objects(self.store.strip(self.writer.uri))
 
     def save_note(self, name: str, value: JsonObject) -> None:
         """Keep something about the making of the artifact that is no part of its content."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from looptool.artifacts import AHEAD
+
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
@@ -60,3 +62,4 @@ STAGES: dict[str, StageSpec] = {
     ),
     "merge": StageSpec(("random_seed", "merge"), "looptool.merge"),
 }
+STAGES |= {name + AHEAD: STAGES[name] for name in ("judge", "expand")}
