@@ -63,3 +63,9 @@ STAGES: dict[str, StageSpec] = {
     "merge": StageSpec(("random_seed", "merge"), "looptool.merge"),
 }
 STAGES |= {name + AHEAD: STAGES[name] for name in ("judge", "expand")}
+STAGES["ahead"] = StageSpec(
+    (*STAGES["probe"].settings, *STAGES["judge"].settings, *STAGES["expand"].settings),
+    STAGES["judge"].module,
+    (*STAGES["judge"].prompts, *STAGES["expand"].prompts),
+    (STAGES["expand"].module, *STAGES["expand"].others),
+)
