@@ -13,10 +13,11 @@ nothing that is not its own. There is no manifest: this is work in progress, nev
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from looptool.artifacts import AHEAD, ArtifactRef
 from looptool.records import JsonObject, Judgement, Record, Rejection, Sample
+from looptool.schema import from_table, to_table
 from tasks.parts import Tables, combine
 from tasks.scope import Scope, Stage
 
@@ -80,7 +81,14 @@ class Ahead:
         for table in self._tables:
             self._stage.writer.write(table, table, piece.tables[table], number)
         self._stage.save_note(f"piece-{number}", {"keys": piece.keys, "usage": piece.usage})
-        self._keep(number, piece)
+        self._keep(number, replace(piece, tables=self._as_read(piece.tables)))
+
+    def _as_read(self, tables: Tables) -> Tables:
+        """The rows as the stages read them: arguments are in another order then, and so are prompts."""
+        return {
+            table: list(from_table(table, to_table(table, rows), table))
+            for table, rows in tables.items()
+        }
 
     def _keep(self, number: int, piece: Piece) -> None:
         self._usage[number] = piece.usage
