@@ -7,6 +7,7 @@ themselves, in the transformers engine's process. `real` trains as well.
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,13 @@ from tasks.judge import judge
 from tasks.merge import first_dataset, merge
 from tasks.policy import base_policy, trained_policy
 from tasks.scope import Scope, Stage
+from tasks.streaming import working_ahead
 from tasks.validate import validate
 
 CAMPAIGN = "noise"
 """The one that `run_seed_phase` works in."""
+SHARD_S = 0.5
+"""How long a hand-made shard takes where something works ahead of the stages meanwhile, seconds."""
 WRONG = '<tool_call>\n{"name": "no_such_tool", "arguments": {}}\n</tool_call>'
 
 
@@ -49,7 +53,8 @@ def run_round(config: LoopConfig, policy: Policy) -> IterationRecord:
     trained = policy.train(scope, dataset)
     checkpoint = trained_policy(trained)
     scores = policy.evaluate(scope, checkpoint, pool)
-    probes = policy.probe(scope, checkpoint, dataset, trained)
+    with working_ahead(scope, checkpoint, [dataset], trained):
+        probes = policy.probe(scope, checkpoint, dataset, trained)
     verdicts = judge.fn(scope=scope, dataset=dataset, probes=probes)
     grown = expand.fn(scope=scope, dataset=dataset, verdicts=verdicts)
     checked = validate.fn(scope=scope, candidates=grown)
@@ -114,7 +119,8 @@ def _write_scores(scope: Scope, checkpoint: CheckpointRef, pool: ArtifactRef) ->
 def _write_probes(
     scope: Scope, checkpoint: CheckpointRef, dataset: ArtifactRef, trained: ArtifactRef
 ) -> ArtifactRef:
-    stage = Stage("probe", scope, {"policy": checkpoint, "dataset": dataset, "trained": trained})
+    inputs = {"policy": checkpoint, "history": [dataset], "trained": trained}
+    stage = Stage("probe", scope, inputs)
     if done := stage.committed():
         return done
     samples = stage.store.read(dataset, "samples", Sample)
@@ -122,6 +128,7 @@ def _write_probes(
         if stage.writer.load_part("probes", "probes", number, ProbeResult) is None:
             rows = [_answer(sample, n) for n, sample in enumerate(part)]
             stage.writer.write("probes", "probes", rows, number)
+            time.sleep(SHARD_S * scope.config.streams)
     return stage.commit({"mismatched": 0})
 
 

@@ -26,6 +26,7 @@ from tasks.record import conclude, open_iteration
 from tasks.report import publish_report
 from tasks.retracted import find_retracted
 from tasks.scope import Scope
+from tasks.streaming import working_ahead
 from tasks.train import train
 from tasks.validate import validate
 
@@ -78,7 +79,8 @@ def run_round(
     policy = trained_policy(trained)
     scores = run_stage(evaluate, scope=scope, policy=policy, pool=pool)
     history = [*(record.dataset for record in before), dataset]
-    probes = run_stage(probe, scope=scope, policy=policy, history=history, trained=trained)
+    with working_ahead(scope, policy, history, trained):
+        probes = run_stage(probe, scope=scope, policy=policy, history=history, trained=trained)
     judged = [record.verdicts for record in before]
     verdicts = run_stage(judge, scope=scope, dataset=dataset, probes=probes, earlier=judged)
     verdicts = review_changes(scope, dataset, probes, verdicts)

@@ -28,6 +28,7 @@ from looptool.records import JsonObject, Promotion, Record
 R = TypeVar("R", bound=Record)
 
 OPERATIONAL = {
+    "streaming",
     "store",
     "benchmarks",  # measured beside the loop; part of the benchmark's own key
     "stop",

@@ -651,6 +651,9 @@ class LoopConfig(Section):
 
     random_seed: int = 0
     """Seed of every random choice of the pipeline."""
+    streaming: bool | None = None
+    """Whether mismatches are judged and expanded while the probe still works. None: if the teacher is an
+    endpoint; the scripted one would take the policy's cores."""
     store: StoreConfig = StoreConfig()
     teacher: TeacherConfig = TeacherConfig()
     policy: PolicyConfig = PolicyConfig()
@@ -673,6 +676,11 @@ class LoopConfig(Section):
         populate_by_name=True,
         hide_input_in_errors=True,
     )
+
+    @property
+    def streams(self) -> bool:
+        """`streaming`, decided."""
+        return self.teacher.base_url != "simulator" if self.streaming is None else self.streaming
 
 
 def load_profile(path: str | Path, overrides: Mapping[str, Any] | None = None) -> LoopConfig:

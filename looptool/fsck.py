@@ -18,7 +18,16 @@ from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 
-from looptool.artifacts import MANIFEST, ArtifactRef, CheckpointRef, Manifest, Part, Store, Stored
+from looptool.artifacts import (
+    AHEAD,
+    MANIFEST,
+    ArtifactRef,
+    CheckpointRef,
+    Manifest,
+    Part,
+    Store,
+    Stored,
+)
 from looptool.artifacts.manifest import EXPIRED, RECEIPTS
 from looptool.campaign import CampaignFile, IterationRecord, Spending
 from looptool.errors import ArtifactCorrupt, ArtifactMissing, shorten
@@ -155,6 +164,8 @@ def _read(store: Store, found: Survey, below: str, model: type[M]) -> M | None:
 
 def _check_folder(store: Store, folder: Folder, contents: bool) -> Iterator[Finding]:
     if MANIFEST not in folder.objects:
+        if folder.path.split("/")[-2].endswith(AHEAD):
+            return  # never an artifact; each piece is checked when a stage takes it
         yield Finding(
             "uncommitted", folder.path, f"{len(folder.objects)} objects, no manifest", folder.path
         )

@@ -1,7 +1,7 @@
 """JGLV: was the prediction wrong, or the label?"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from looptool.artifacts import ArtifactRef, artifact_key
@@ -9,20 +9,20 @@ from looptool.judge import (
     JudgeMeasure,
     Pair,
     Plan,
+    Planting,
     apply_trust,
-    count_planted,
-    find_mastered,
     find_mismatch,
     judge_batch,
     measure_judge,
-    plant_pairs,
+    pair_key,
     report_judgements,
 )
 from looptool.prompts import digest as prompt_digest
 from looptool.records import Judgement, Planted, ProbeResult, Sample
 from looptool.schema import records_of
 from looptool.validate import find_label_problems
-from tasks.parts import AT_ONCE, Parts, Tables, make_parts
+from tasks.ahead import Ahead
+from tasks.parts import AT_ONCE, Parts, Tables, combine, count_failures, make_parts
 from tasks.policies import stage_task
 from tasks.progress import Progress, logger
 from tasks.scope import Input, Scope, Stage, run_async
@@ -39,7 +39,7 @@ def judge(
 
     `earlier` are the artifacts of this stage in the rounds before: the planted pairs of those with the
     same judge count in the measure of it. In parts of half of `judge.shard_size` mismatches, of which
-    two are under way: that is what a killed run repeats.
+    two are under way: that is what a killed run repeats. What was judged ahead is not asked for again.
     """
     inputs: dict[str, Input] = {"dataset": dataset, "probes": probes, "earlier": list(earlier)}
     stage = Stage("judge", scope, inputs)
@@ -47,18 +47,11 @@ def judge(
         return done
     config, random_seed = scope.config.judge, scope.config.random_seed
     samples = stage.store.read(dataset, "samples", Sample)
-    results = stage.store.read(probes, "probes", ProbeResult)
-    pairs = find_pairs(samples, results)
-    plans = plant_pairs(
-        samples,
-        find_mastered(results),
-        count_planted(len(pairs), config),
-        find_label_problems,
-        # Another round has other pairs, so that pooled ones say more than one round's.
-        random_seed + scope.iteration,
-    )
+    pairs, plans = find_questions(stage, samples, probes)
+    ahead = Ahead("judge", scope, dataset)
+    known = take_known(ahead, [*pairs, *(plan.pair for plan in plans)])
     began = time.monotonic()
-    parts = run_async(_judge(stage, scope, pairs, plans))
+    parts = run_async(_judge(stage, scope, pairs, plans, known))
     judge_id = identify_judge(stage)
     measure = measure_judge(
         parts.rows("planted", Planted),
@@ -71,7 +64,9 @@ def judge(
     report = report_judgements(judgements)
     logger().info("verdicts: %s", report.by_verdict)
     tell_trust(measure, report.labels_withheld)
-    judged = len(pairs) * parts.fresh / max(1, len(parts.tables))
+    taken = sum(pair_key(pair) in known for pair in pairs)
+    judged = (len(pairs) - taken) * parts.fresh / max(1, len(parts.tables))
+    usage = combine(parts.usage, ahead.usage())
     return stage.commit(
         {
             "report": report,
@@ -80,24 +75,52 @@ def judge(
             "judge": judge_id,
             "judge_trusted": measure.trust.trusted,
             "judge_trust_reason": measure.trust.reason,
-            "failures": parts.failures(),
-            "teacher": parts.usage,
+            "judged_ahead": taken,
+            "failures": count_failures(usage),
+            "teacher": usage,
             "per_second": judged / max(1e-9, time.monotonic() - began),
         }
     )
 
 
-def find_pairs(samples: Sequence[Sample], results: Sequence[ProbeResult]) -> list[Pair]:
-    """The mismatches of a probe, those that match by the relaxed rule alone among them, marked."""
+def find_questions(
+    stage: Stage, samples: Sequence[Sample], probes: ArtifactRef
+) -> tuple[list[Pair], list[Plan]]:
+    """The mismatches of a probe and the pairs to plant among them, shard by shard."""
     by_id = {sample.sample_id: sample for sample in samples}
+    planting = start_planting(stage.scope, probes.rows["probes"])
+    pairs: list[Pair] = []
+    plans: list[Plan] = []
+    for results in stage.store.read_parts(probes, "probes", ProbeResult):
+        shard = [by_id[result.sample_id] for result in results]
+        pairs += find_pairs(shard, results)
+        plans += planting.add(shard, results)
+    return pairs, plans
+
+
+def start_planting(scope: Scope, rows: int) -> Planting:
+    """The planted pairs of a round whose dataset has so many rows."""
+    # Another round has other pairs, so that pooled ones say more than one round's.
+    random_seed = scope.config.random_seed + scope.iteration
+    return Planting(rows, scope.config.judge, find_label_problems, random_seed)
+
+
+def find_pairs(samples: Iterable[Sample], results: Iterable[ProbeResult]) -> list[Pair]:
+    """The mismatches of a shard, those that match by the relaxed rule alone among them, marked."""
     return [
-        find_mismatch(by_id[result.sample_id], result)
-        for result in results
+        find_mismatch(sample, result)
+        for sample, result in zip(samples, results, strict=True)
         if not result.matched and not result.failure
     ]
 
 
-async def _judge(stage: Stage, scope: Scope, pairs: Sequence[Pair], plans: Sequence[Plan]) -> Parts:
+async def _judge(
+    stage: Stage,
+    scope: Scope,
+    pairs: Sequence[Pair],
+    plans: Sequence[Plan],
+    known: Mapping[str, Judgement],
+) -> Parts:
     config = scope.config.judge
     batches = deal_batches(pairs, plans, max(1, config.shard_size // AT_ONCE))
     async with open_teacher(scope) as teacher:
@@ -116,6 +139,7 @@ async def _judge(stage: Stage, scope: Scope, pairs: Sequence[Pair], plans: Seque
                     teacher,
                     rule_check=find_label_problems,
                     random_seed=scope.config.random_seed,
+                    known=known,
                 )
                 rows: Tables = {"judgements": judgements, "planted": planted}
                 show(rows)
@@ -128,6 +152,12 @@ async def _judge(stage: Stage, scope: Scope, pairs: Sequence[Pair], plans: Seque
                 teacher,
                 show,
             )
+
+
+def take_known(ahead: Ahead, pairs: Iterable[Pair]) -> dict[str, Judgement]:
+    """What was judged ahead of the stage, by the key of the pair."""
+    keys = {key for pair in pairs if (key := pair_key(pair)) in ahead}
+    return {key: records_of(ahead.take(key)["judgements"], Judgement)[0] for key in keys}
 
 
 def deal_batches(pairs: Sequence[Pair], plans: Sequence[Plan], size: int) -> list[Batch]:

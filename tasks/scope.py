@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from looptool.artifacts import (
     ArtifactWriter,
     CheckpointRef,
     Store,
+    Stored,
     artifact_key,
     open_store,
 )
@@ -84,13 +86,26 @@ class Stage:
 
     def load_part(self, table: str, number: int, record: type[R]) -> list[R] | None:
         """Rows of a part that an earlier run finished; None if it is not there or cannot be read."""
+        return self._readable(number, partial(self.writer.load_part, table, table, number, record))
+
+    def _readable(self, number: int, read: Callable[[], list[R] | None]) -> list[R] | None:
         try:
-            return self.writer.load_part(table, table, number, record)
+            return read()
         except (pa.ArrowException, DataError, OSError) as exc:
             logger().warning(
                 "part %d of %s is made again: %s", number, self.writer.uri, shorten(exc, 200)
             )
             return None
+
+    def read_finished(self, table: str, number: int, record: type[R]) -> list[R] | None:
+        """Rows of a part that another task has finished; None as in `load_part`."""
+        return self._readable(
+            number, partial(self.writer.read_finished, table, table, number, record)
+        )
+
+    def objects(self) -> list[Stored]:
+        """What is stored of it, committed or not."""
+        return self.store.objects(self.store.strip(self.writer.uri))
 
     def save_note(self, name: str, value: JsonObject) -> None:
         """Keep something about the making of the artifact that is no part of its content."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from looptool.artifacts import AHEAD
 from looptool.records import BENCHMARKS
 
 
@@ -66,3 +67,10 @@ STAGES: dict[str, StageSpec] = {
         for name in BENCHMARKS
     },
 }
+STAGES |= {name + AHEAD: STAGES[name] for name in ("judge", "expand")}
+STAGES["ahead"] = StageSpec(
+    (*STAGES["probe"].settings, *STAGES["judge"].settings, *STAGES["expand"].settings),
+    STAGES["judge"].module,
+    (*STAGES["judge"].prompts, *STAGES["expand"].prompts),
+    (STAGES["expand"].module, *STAGES["expand"].others),
+)

@@ -13,6 +13,7 @@ database may be lost.
 """
 
 from looptool.artifacts.manifest import (
+    AHEAD,
     MANIFEST,
     NAME,
     ArtifactRef,
@@ -31,6 +32,7 @@ from looptool.artifacts.store import Store, Stored, open_store
 from looptool.artifacts.writer import ArtifactWriter
 
 __all__ = [
+    "AHEAD",
     "MANIFEST",
     "NAME",
     "ArtifactRef",

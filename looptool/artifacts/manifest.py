@@ -20,6 +20,9 @@ RECEIPTS = "receipts"
 """Folder of an artifact that says which parts are finished."""
 RESUMED = "resumed.json"
 """When a later run last took parts over."""
+AHEAD = "-ahead"
+"""Ending of the folder beside a stage's for work that is done before the stage begins. What lies there never
+gets a manifest."""
 EXPIRED = "expired.json"
 """Beside a manifest: the parts that garbage collection removed on purpose."""
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")

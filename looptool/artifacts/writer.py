@@ -74,18 +74,30 @@ class ArtifactWriter:
         receipt = self._receipt(name)
         if receipt is None or self._runs.setdefault(number, receipt.run) != receipt.run:
             return None
-        try:
-            data = self.store.read_part(self.uri, receipt.part)
-        except (ArtifactMissing, ArtifactCorrupt) as exc:
-            log.warning("part %s of %s is made again: %s", name, self.uri, exc)
+        rows = self._read(receipt.part, kind, record)
+        if rows is None:
             return None
-        rows = records_of(list(from_table(kind, pq.read_table(io.BytesIO(data)), name)), record)
         if not self._parts:
             # However old the parts are: they are in use again, and garbage collection sees it.
             now = datetime.now(UTC).isoformat(timespec="seconds")
             self.store.put(self._path(RESUMED), canonical_json({"at": now}).encode())
         self._parts[name] = receipt.part
         return rows
+
+    def read_finished(self, table: str, kind: str, number: int, record: type[R]) -> list[R] | None:
+        """Rows of a part that some run has finished, for a reader beside it; None as in `load_part`."""
+        receipt = self._receipt(part_name(table, number))
+        return None if receipt is None else self._read(receipt.part, kind, record)
+
+    def _read(self, part: Part, kind: str, record: type[R]) -> list[R] | None:
+        try:
+            data = self.store.read_part(self.uri, part)
+        except (ArtifactMissing, ArtifactCorrupt) as exc:
+            log.warning("part %s of %s is made again: %s", part.name, self.uri, exc)
+            return None
+        return records_of(
+            list(from_table(kind, pq.read_table(io.BytesIO(data)), part.name)), record
+        )
 
     def _receipt(self, name: str) -> Receipt | None:
         data = self.store.get(self._path(f"{RECEIPTS}/{posixpath.splitext(name)[0]}.json"))

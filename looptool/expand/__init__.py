@@ -22,7 +22,7 @@ from looptool.expand.repeats import Family
 from looptool.expand.reply import ExpandReply, build_sample
 from looptool.expand.report import ExpandReport, Yield, summarise
 from looptool.expand.run import Check, ExpandOutcome, Setting, count_attempts, expand_seeds
-from looptool.expand.seeds import ErrorSeed, choose_seeds, error_seeds
+from looptool.expand.seeds import ErrorSeed, choose_seeds, error_seeds, find_certain, seed_key
 from looptool.expand.toolset import TOOL_CHANGES, find_difficulty, tools_of, vary_tools
 
 __all__ = [
@@ -43,9 +43,11 @@ __all__ = [
     "count_attempts",
     "error_seeds",
     "expand_seeds",
+    "find_certain",
     "find_difficulty",
     "load_variety",
     "plan_variations",
+    "seed_key",
     "spread",
     "summarise",
     "tools_of",

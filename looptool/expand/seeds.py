@@ -1,12 +1,13 @@
 """Error seeds: judged samples with the right label and the wrong answer beside it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from looptool.decisions import relabel
 from looptool.errors import DataError
-from looptool.records import Judgement, Label, Origin, Sample, Split, canonical_json
+from looptool.records import Judgement, Label, Origin, Sample, Split, canonical_json, content_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,35 @@ def choose_seeds(
     seeds: Sequence[ErrorSeed], max_seeds: int | None, random_seed: int
 ) -> list[ErrorSeed]:
     """At most so many seeds, drawn without regard to their order and returned in it."""
-    if max_seeds is None or len(seeds) <= max_seeds:
+    return find_certain(seeds, (), max_seeds, random_seed)
+
+
+def find_certain(
+    seeds: Sequence[ErrorSeed], open_ids: Iterable[str], max_seeds: int | None, random_seed: int
+) -> list[ErrorSeed]:
+    """Those seeds that `choose_seeds` takes whichever of the open samples become seeds beside them.
+
+    `open_ids`: samples that are not judged yet, or whose new label nobody has decided on.
+    """
+    if max_seeds is None:
         return list(seeds)
-    ranked = sorted(seeds, key=lambda s: draw(random_seed, "seed", s.sample.sample_id))
-    chosen = {seed.sample.sample_id for seed in ranked[:max_seeds]}
-    return [seed for seed in seeds if seed.sample.sample_id in chosen]
+    own = {seed.judgement.sample_id for seed in seeds}
+    ranked = sorted(own | set(open_ids), key=lambda sample_id: _rank(random_seed, sample_id))
+    chosen = own & set(ranked[:max_seeds])
+    return [seed for seed in seeds if seed.judgement.sample_id in chosen]
+
+
+@lru_cache(maxsize=1 << 16)
+def _rank(random_seed: int, sample_id: str) -> int:
+    """By the sample that was judged: that of a new label is not known before it is decided on."""
+    return draw(random_seed, "seed", sample_id)
+
+
+def seed_key(seed: ErrorSeed) -> str:
+    """Digest of what an expansion depends on within one dataset and setting."""
+    judgement = seed.judgement
+    said = (judgement.error_type, judgement.error_analysis, judgement.right_approach)
+    return content_id("e", seed.sample.sample_id, seed.wrong.model_dump(mode="json"), *said)
 
 
 def draw(random_seed: int, *parts: str) -> int:

@@ -17,13 +17,15 @@ from looptool.judge.ask import JudgeReply
 from looptool.judge.decide import decide_verdict
 from looptool.judge.measure import JudgeMeasure, measure_judge
 from looptool.judge.pairs import Pair, RuleCheck, find_mismatch, read_prediction
-from looptool.judge.plant import Plan, count_planted, find_mastered, plant_pairs
+from looptool.judge.plant import Plan, Planting, count_planted, find_mastered, plant_pairs
 from looptool.judge.precision import Precision, estimate_precision
 from looptool.judge.run import (
     JudgeOutcome,
     JudgeReport,
     judge_batch,
     judge_mismatches,
+    judge_mixed,
+    pair_key,
     report_judgements,
 )
 from looptool.judge.trust import Trust, apply_trust, decide_trust
@@ -35,6 +37,7 @@ __all__ = [
     "JudgeReport",
     "Pair",
     "Plan",
+    "Planting",
     "Precision",
     "RuleCheck",
     "Trust",
@@ -47,7 +50,9 @@ __all__ = [
     "find_mismatch",
     "judge_batch",
     "judge_mismatches",
+    "judge_mixed",
     "measure_judge",
+    "pair_key",
     "plant_pairs",
     "read_prediction",
     "relabel",

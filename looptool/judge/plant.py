@@ -12,6 +12,9 @@ is rarely among them. What was done to label and prediction gives the truth:
 Corrupted answers pass the rule checks, as every label in the data has: what the rules find by
 themselves says nothing about the judge. Pairs go to the judge among the real ones, by the same
 prompt, under ids of the same form; they are stored apart and never enter the data.
+
+A round plants its pairs shard by shard of the probe, so that a shard can be judged, with planted pairs
+among its mismatches, before the next one is probed.
 """
 
 from collections import Counter
@@ -60,17 +63,21 @@ class Plan:
     predicted_change: str
 
 
-def count_planted(mismatches: int, config: JudgeConfig) -> int:
-    """How many pairs a round with so many mismatches plants."""
-    wanted = max(round(config.planted_rate * mismatches), config.planted_min)
-    return wanted if mismatches and config.planted_rate else 0
+def count_planted(mismatches: int, config: JudgeConfig, probed: int = 1, rows: int = 1) -> int:
+    """How many pairs a round plants by the time that `probed` of its rows gave so many mismatches."""
+    if not mismatches or not config.planted_rate:
+        return 0
+    return max(round(config.planted_rate * mismatches), config.planted_min * probed // rows)
 
 
 def find_mastered(results: Iterable[ProbeResult]) -> set[str]:
     """Samples on whose label the policy agrees with the teacher, as surely as is known."""
     matched = [result for result in results if result.matched]
-    sure = {r.sample_id for r in matched if r.pass_rate is None or r.pass_rate >= SURE_RATE}
-    return sure or {result.sample_id for result in matched}
+    return _find_sure(matched) or {result.sample_id for result in matched}
+
+
+def _find_sure(matched: Iterable[ProbeResult]) -> set[str]:
+    return {r.sample_id for r in matched if r.pass_rate is None or r.pass_rate >= SURE_RATE}
 
 
 def plant_pairs(
@@ -82,13 +89,44 @@ def plant_pairs(
 ) -> list[Plan]:
     """`count` pairs with known verdicts, or as many as the samples give, in a seeded order."""
     planter = _Planter(rule_check, random_seed)
-    sources = _order(dataset, mastered, random_seed)
-    for use in range(USES):
-        for sample in sources:
-            if len(planter.plans) >= count:
-                return planter.plans
-            planter.plant(sample, use)
+    planter.fill(_order(dataset, mastered, random_seed), count)
     return planter.plans
+
+
+class Planting:
+    """The planted pairs of one round, shard by shard of its probe.
+
+    What a shard gets depends on this shard and those before it alone. Each brings the pairs up to what
+    the mismatches so far ask for, and to the share of `planted_min` that its rows so far are of all; the
+    sources are the mastered samples so far. Where there is none yet, a later shard makes up for it. A
+    round of one shard has the pairs of `plant_pairs`.
+    """
+
+    def __init__(
+        self, rows: int, config: JudgeConfig, rule_check: RuleCheck, random_seed: int
+    ) -> None:
+        """`rows`: samples of the round in all shards."""
+        self._rows = rows
+        self._config = config
+        self._random_seed = random_seed
+        self._planter = _Planter(rule_check, random_seed)
+        self._samples: list[Sample] = []
+        self._matched: list[ProbeResult] = []
+        self._probed = self._mismatches = 0
+
+    def add(self, samples: Iterable[Sample], results: Sequence[ProbeResult]) -> list[Plan]:
+        """The pairs that go with the next shard."""
+        self._samples += samples
+        self._matched += [result for result in results if result.matched]
+        self._mismatches += sum(not (r.matched or r.failure) for r in results)
+        self._probed += len(results)
+        if self._probed < self._rows and not _find_sure(self._matched):
+            return []
+        done = len(self._planter.plans)
+        wanted = count_planted(self._mismatches, self._config, self._probed, self._rows)
+        sources = _order(self._samples, find_mastered(self._matched), self._random_seed)
+        self._planter.fill(sources, wanted)
+        return self._planter.plans[done:]
 
 
 def _order(dataset: Sequence[Sample], mastered: Set[str], random_seed: int) -> list[Sample]:
@@ -107,6 +145,17 @@ class _Planter:
         self._truths: Counter[Verdict4] = Counter()
         self._changes: Counter[str] = Counter()
         self._made: set[str] = set()
+        self._tried: set[tuple[str, int]] = set()
+
+    def fill(self, sources: Sequence[Sample], count: int) -> None:
+        """Adds pairs of the sources until there are so many in all, or the sources give no more."""
+        for use in range(USES):
+            for sample in sources:
+                if len(self.plans) >= count:
+                    return
+                if (sample.sample_id, use) not in self._tried:
+                    self._tried.add((sample.sample_id, use))
+                    self.plant(sample, use)
 
     def plant(self, sample: Sample, use: int) -> None:
         """Adds a pair of the truth that is most behind its share and that the sample can give."""

@@ -1,8 +1,9 @@
 """Judging a batch: every question asked, every pair decided (JGLV, method section 5)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from looptool.chat import Teacher, gather_bounded
 from looptool.chat.outage import raise_if_down
@@ -65,6 +66,15 @@ async def judge_mismatches(
     return JudgeOutcome(judgements, report_judgements(judgements))
 
 
+NONE: Mapping[str, Judgement] = MappingProxyType({})
+
+
+def pair_key(pair: Pair) -> str:
+    """Digest of what a judgement depends on within one dataset."""
+    predicted = pair.predicted.model_dump(mode="json")
+    return content_id("p", pair.sample.sample_id, predicted, pair.trouble, pair.marked)
+
+
 async def judge_batch(
     pairs: Sequence[Pair],
     planted: Sequence[Plan],
@@ -73,19 +83,38 @@ async def judge_batch(
     *,
     rule_check: RuleCheck,
     random_seed: int,
+    known: Mapping[str, Judgement] = NONE,
 ) -> tuple[list[Judgement], list[Planted]]:
-    """Judges real and planted pairs as one shuffled batch; labels are proposed, not yet replaced."""
-    mixed = [*pairs, *(plan.pair for plan in planted)]
-    order = sorted(
-        range(len(mixed)),
-        key=lambda n: content_id("mix", random_seed, mixed[n].sample.sample_id, n >= len(pairs)),
+    """Judges real and planted pairs as one batch; labels are proposed, not yet replaced.
+
+    `known` are judgements by `pair_key`, planted pairs' too: these are not asked for again.
+    """
+    mixed = {pair_key(pair): pair for pair in (*pairs, *(plan.pair for plan in planted))}
+    found = {key: known[key] for key in mixed if key in known} | await judge_mixed(
+        [pair for key, pair in mixed.items() if key not in known],
+        config,
+        teacher,
+        rule_check=rule_check,
+        random_seed=random_seed,
     )
-    judged = await judge_pairs([mixed[n] for n in order], config, teacher, rule_check=rule_check)
-    by_place = dict(zip(order, judged, strict=True))
     return (
-        [by_place[n] for n in range(len(pairs))],
-        [record_planted(plan, by_place[len(pairs) + n]) for n, plan in enumerate(planted)],
+        [found[pair_key(pair)] for pair in pairs],
+        [record_planted(plan, found[pair_key(plan.pair)]) for plan in planted],
     )
+
+
+async def judge_mixed(
+    pairs: Sequence[Pair],
+    config: JudgeConfig,
+    teacher: Teacher,
+    *,
+    rule_check: RuleCheck,
+    random_seed: int,
+) -> dict[str, Judgement]:
+    """A judgement for each pair, by `pair_key`; asked for in a shuffled order."""
+    order = sorted(pairs, key=lambda p: content_id("mix", random_seed, p.sample.sample_id))
+    judged = await judge_pairs(order, config, teacher, rule_check=rule_check)
+    return {pair_key(pair): row for pair, row in zip(order, judged, strict=True)}
 
 
 async def judge_pairs(

@@ -16,6 +16,8 @@ from looptool.expand import (
     choose_seeds,
     error_seeds,
     expand_seeds,
+    find_certain,
+    seed_key,
     summarise,
 )
 from looptool.records import (
@@ -440,6 +442,36 @@ def test_no_more_seeds_than_allowed_whatever_their_order(
     silent = endpoint(good)
     assert expand(silent, seeds, per_seed=0).rejections == ()
     assert silent.prompts == []
+
+
+def test_a_seed_is_certain_only_if_no_open_sample_can_displace_it() -> None:
+    seeds = [seed_of(make(f"Tea {n}.")) for n in range(12)]
+    ids = [seed.sample.sample_id for seed in seeds]
+    for known in range(13):
+        certain = find_certain(seeds[:known], ids[known:], 4, 7)
+        for others in ([], seeds[known:], seeds[known::2], seeds[known + 1 :: 3]):
+            chosen = choose_seeds([*seeds[:known], *others], 4, 7)
+            assert set(map(seed_key, certain)) <= set(map(seed_key, chosen))
+    assert find_certain(seeds, (), 4, 7) == choose_seeds(seeds, 4, 7)
+    assert find_certain(seeds[:5], ids[5:], None, 7) == seeds[:5]
+    assert any(find_certain(seeds[:known], ids[known:], 4, 7) for known in range(9))
+
+
+def test_what_an_expansion_is_asked_by_is_in_the_key_of_its_seed() -> None:
+    seed = seed_of(make())
+    judgement = seed.judgement.model_copy(update={"error_analysis": "another"})
+    votes = seed.judgement.model_copy(update={"note": "seen by people"})
+    keys = [
+        seed_key(one)
+        for one in (
+            seed,
+            ErrorSeed(seed.sample, seed.wrong, judgement),
+            ErrorSeed(seed.sample, brew("mud"), seed.judgement),
+            seed_of(make("Tea!")),
+        )
+    ]
+    assert len(set(keys)) == 4
+    assert seed_key(ErrorSeed(seed.sample, seed.wrong, votes)) == keys[0]
 
 
 def test_the_spending_limit_ends_the_stage(endpoint: Callable[..., Any]) -> None:

@@ -76,15 +76,29 @@ def test_another_configuration_is_refused_before_any_work(
     assert prefect.tasks(run_id) == {}
 
 
-def test_a_killed_run_is_resumed_by_the_next_one(prefect: Prefect) -> None:
-    run_id = prefect.press_run(**prefect.parameters("killed"))
+def test_a_run_that_streams_and_is_killed_ends_as_one_that_does_neither(
+    first_run: dict[str, str], prefect: Prefect
+) -> None:
+    parameters = prefect.parameters("killed", overrides={"streaming": True})
+    run_id = prefect.press_run(**parameters)
     wait_for_trainer(prefect, run_id)
     prefect.kill(run_id)
     assert prefect.wait(run_id) == "CRASHED"
     wait_for_end(prefect, run_id)
-    states = prefect.run("killed")
-    assert stages(states, "Cached") == SEED_PHASE
-    assert states["merge-1"] == "Completed"
+    run_id = prefect.press_run(**parameters)
+    prefect.wait_for_file(run_id, "campaigns/killed/iterations/0001/judge-ahead/*/piece-*.json")
+    prefect.kill(run_id)
+    assert prefect.wait(run_id) == "CRASHED"
+    states = prefect.run("killed", overrides={"streaming": True})
+    assert stages(states, "Cached") == SEED_PHASE | {"train-1", "evaluate-1"}
+    assert states["ahead-1"] == states["merge-1"] == "Completed"
+    store = Store(str(prefect.lake))
+    (killed,), (calm,) = (Campaign(store, name).complete() for name in ("killed", "shared"))
+    assert store.manifest_of(killed.verdicts).stats["judged_ahead"] > 0
+    assert killed.verdicts.digest == calm.verdicts.digest
+    assert killed.next_dataset.digest == calm.next_dataset.digest
+    again = prefect.run("killed", iteration=1, overrides={"streaming": True})
+    assert again == dict.fromkeys(states, "Cached")
 
 
 @pytest.mark.slow

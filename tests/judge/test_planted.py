@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from looptool.config import JudgeConfig
-from looptool.judge import count_planted, find_mastered, plant_pairs
+from looptool.judge import Planting, count_planted, find_mastered, plant_pairs
 from looptool.judge.corrupt import CORRUPTIONS, same_answer
 from looptool.judge.plant import MIX, Plan
 from looptool.records import (
@@ -151,6 +151,60 @@ def test_a_label_that_rollouts_rarely_come_upon_is_no_source() -> None:
     assert find_mastered(rows) == {"often"}
     assert find_mastered(rows[1:]) == {"rarely"}
     assert find_mastered([result("unknown", True, None)]) == {"unknown"}
+
+
+def probed(row: Sample, matched: bool) -> ProbeResult:
+    return ProbeResult(
+        sample_id=row.sample_id, output="", matched=matched, relaxed=matched, called=True, tokens=1,
+        ppl_output=1.0,
+    )  # fmt: skip
+
+
+def deal(rows: list[Sample], matched: list[bool], size: int, **config: Any) -> list[list[Plan]]:
+    """The planted pairs of a round, shard by shard."""
+    results = [probed(row, right) for row, right in zip(rows, matched, strict=True)]
+    planting = Planting(len(rows), JudgeConfig(**config), find_label_problems, 0)
+    return [
+        planting.add(rows[start : start + size], results[start : start + size])
+        for start in range(0, len(rows), size)
+    ]
+
+
+def test_a_round_of_one_shard_plants_what_it_would_as_a_whole() -> None:
+    rows = dataset()
+    matched = [number % 3 > 0 for number in range(len(rows))]
+    known = {row.sample_id for row, right in zip(rows, matched, strict=True) if right}
+    (plans,) = deal(rows, matched, len(rows), planted_min=40)
+    assert plans == plant_pairs(rows, known, 40, find_label_problems, 0)
+
+
+def test_what_a_shard_plants_does_not_depend_on_later_ones() -> None:
+    rows = dataset()
+    matched = [number % 3 > 0 for number in range(len(rows))]
+    otherwise = [*matched[:30], *(not right for right in matched[30:])]
+    first, second = (deal(rows, some, 10, planted_min=40) for some in (matched, otherwise))
+    assert first[:3] == second[:3]
+    assert all(first)
+
+
+def test_the_shards_plant_as_many_pairs_as_the_whole_round_and_no_pair_twice() -> None:
+    rows = dataset()
+    matched = [number % 3 > 0 for number in range(len(rows))]
+    for size in (7, 10, 50):
+        plans = [plan for shard in deal(rows, matched, size, planted_min=60) for plan in shard]
+        assert len(plans) == 60
+        assert len({plan.pair.sample.sample_id for plan in plans}) == 60
+        truths = Counter(plan.truth for plan in plans)
+        assert all(abs(truths[truth] - 60 * share) <= 3 for truth, share in MIX.items())
+
+
+def test_a_shard_before_anything_is_mastered_leaves_its_pairs_to_a_later_one() -> None:
+    rows = dataset()
+    matched = [number >= 20 for number in range(len(rows))]
+    shards = deal(rows, matched, 10, planted_min=40)
+    assert [len(plans) for plans in shards] == [0, 0, 24, 8, 8]
+    known = {row.sample_id for row in rows[20:]}
+    assert all(plan.source_id in known for plans in shards for plan in plans)
 
 
 def test_the_same_seed_plants_the_same_pairs_whatever_the_order_of_the_rows() -> None:
