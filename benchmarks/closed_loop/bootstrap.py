@@ -1,17 +1,18 @@
 """Intervals for accuracies and paired differences, over seeds and held-out dialogues.
 
-**What is estimated.** For each seed the mean of its items, then the mean over the seeds, each counting the same. An
-item is 0 or 1 (answered right), or the difference of two arms on the same held-out sample (-1, 0, 1): two arms of a
-seed answer the same samples, so what makes a sample hard for both cancels out.
+**What is estimated.** For each seed the mean of its items, then the mean over the seeds, each counting the
+same. An item is 0 or 1 (answered right), or the difference of two arms on the same held-out sample (-1, 0,
+1): two arms of a seed answer the same samples, so what makes a sample hard for both cancels out.
 
-**How.** A hierarchical bootstrap: seeds are drawn with replacement, then, within each drawn seed, whole dialogues
-(samples cut from one dialogue share tools and context and are not independent); the interval holds the middle 95% of
-the means. It covers the choice of held-out samples and, with the seeds, everything that a seed decides: tools of
-either side, training samples, rollouts. With one seed only dialogues are drawn, and the interval says nothing about
-other seeds. With S seeds the draw of seeds sees (S - 1)/S of their variance, two thirds with three; the draw of
-dialogues is counted on top of what the seeds' means contain of it already, which makes up for it as long as the
-seeds do not differ by much more than their samples explain. So `over_seeds`, Student's interval of the seeds' means
-alone, is given beside it where it matters: honest and, with two or three seeds, wide.
+**How.** A hierarchical bootstrap: seeds are drawn with replacement, then, within each drawn seed, whole
+dialogues (samples cut from one dialogue share tools and context and are not independent); the interval
+holds the middle 95% of the means. It covers the choice of held-out samples and, with the seeds, everything
+that a seed decides: tools of either side, training samples, rollouts. With one seed only dialogues are
+drawn, and the interval says nothing about other seeds. With S seeds the draw of seeds sees (S - 1)/S of
+their variance, two thirds with three; the draw of dialogues is counted on top of what the seeds' means
+contain of it already, which makes up for it as long as the seeds do not differ by much more than their
+samples explain. So `over_seeds`, Student's interval of the seeds' means alone, is given beside it where it
+matters: honest and, with two or three seeds, wide.
 """
 
 import math

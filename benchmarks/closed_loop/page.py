@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.closed_loop import charts
+from benchmarks.closed_loop.comparison import add_ablations, add_paper, add_rounds, add_setup
+from benchmarks.closed_loop.consequences import add_cost, add_data
+from benchmarks.closed_loop.document import RUN, Page
 from benchmarks.closed_loop.rows import Row, RowFile
-from benchmarks.closed_loop.sections import SECTIONS, Page
+from benchmarks.closed_loop.sweeps import add_sweeps
 from benchmarks.closed_loop.tables import Rows, judge_aims, points
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,4 +78,73 @@ def _add_others(page: Page, others: dict[str, Rows]) -> None:
     page.table(["study", "rounds", "loop minus static, points", "aims"], lines)
 
 
-Section = Callable[[Page], None]
+def add_head(page: Page) -> None:
+    """What the page is, and which aims hold."""
+    page.lines.insert(0, "# Evidence")
+    page.lines.insert(
+        1,
+        f"Written by `{RUN} --page` from `benchmarks/results/closed_loop.jsonl`, study "
+        f"`{page.study}`; not to be edited. Does closing the loop beat static training with the same "
+        "work, on our own ground: the laptop profile, its small policy and its scripted teacher with noise?",
+    )
+    page.head("Which aims hold")
+    lines = [[aim.text, f"**{aim.verdict}**", aim.evidence] for aim in judge_aims(page.rows)]
+    page.table(["aim", "", "measured"], lines)
+    page.say(
+        "Intervals are 95%, from a hierarchical bootstrap over seeds and held-out dialogues; differences are "
+        "paired sample by sample (`benchmarks/closed_loop/bootstrap.py` says what they cover and what not)."
+    )
+
+
+def add_reproducibility(page: Page) -> None:
+    """What a second run of a seed gives."""
+    page.head("Run again")
+    if not page.rows.checks:
+        page.missing(f"{RUN} --verify loop 0")
+        return
+    page.say(
+        "One run again in a fresh store with the same number of threads; compared are the digests of dataset "
+        "and checkpoint, and the answers on the held-out samples."
+    )
+    lines = [
+        [f"`{check['arm']}`, seed {check['seed']}", str(check["threads"]), str(row["round"])]
+        + ["same" if row[part] else "**differs**" for part in ("dataset", "checkpoint", "answers")]
+        for check in page.rows.checks
+        for row in check["rounds"]
+    ]
+    page.table(["run", "threads", "round", "D_j", "M_j", "answers"], lines)
+    if any("**differs**" in line for line in lines):
+        page.say(
+            "Samples, verdicts and datasets are drawn by hashes: they are the same as long as the policies "
+            "are. Where a checkpoint is the first thing to differ, it is the training that is not reproduced "
+            "to the bit: torch does not promise the order in which floating-point numbers are added up."
+        )
+
+
+def add_commands(page: Page) -> None:
+    """How all of it is run."""
+    page.head("Commands")
+    page.say(
+        f"    {RUN}                  # everything, the most telling runs first\n"
+        f"    {RUN} --list           # what is finished\n"
+        f"    {RUN} --verify loop 0  # a run again, digests compared\n"
+        f"    {RUN} --page           # this page"
+    )
+    page.say(
+        "Killed at any point, the first command goes on after the last finished stage of each run. "
+        "`--jobs 2` (the default) runs two side by side with half of the cores each."
+    )
+
+
+SECTIONS: tuple[Callable[[Page], None], ...] = (
+    add_head,
+    add_setup,
+    add_rounds,
+    add_ablations,
+    add_data,
+    add_cost,
+    add_sweeps,
+    add_paper,
+    add_reproducibility,
+    add_commands,
+)
