@@ -27,7 +27,15 @@ _CONFIG: JsonObject = {
     },
     "axisX": {"grid": False, "labelAngle": 0},
     "axisY": {"domain": False, "ticks": False},
-    "legend": {"labelColor": LIGHT["ink2"], "labelFontSize": 11, "title": None, "orient": "top"},
+    "legend": {
+        "labelColor": LIGHT["ink2"],
+        "labelFontSize": 11,
+        "title": None,
+        "orient": "top",
+        "columns": 3,
+        "symbolOpacity": 1,
+        "labelLimit": 200,
+    },
 }
 Row = Mapping[str, Any]
 
@@ -39,8 +47,18 @@ def draw(spec: JsonObject) -> str:
     return str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
 
 
-def curves(rows: Sequence[Row], x_title: str, y_title: str, *, percent: bool = False) -> JsonObject:
-    """Lines with bands: rows of `x`, `y`, `low`, `high`, `series`, in the order of the series."""
+def curves(
+    rows: Sequence[Row],
+    x_title: str,
+    y_title: str,
+    *,
+    percent: bool = False,
+    zero: bool = False,
+) -> JsonObject:
+    """Lines with bands: rows of `x`, `y`, `low`, `high`, `series`, in the order of the series.
+
+    `percent` says that x is a share, `zero` that the axis of y begins at 0.
+    """
     names = list(dict.fromkeys(row["series"] for row in rows))
     ticks = sorted({row["x"] for row in rows})
     shape = ".0%" if percent else "d"
@@ -54,7 +72,7 @@ def curves(rows: Sequence[Row], x_title: str, y_title: str, *, percent: bool = F
     y = {
         "type": "quantitative",
         "title": y_title,
-        "scale": {"zero": False},
+        "scale": {"zero": zero},
         "axis": {"format": ".0%", "tickCount": 6},
     }
     colour = {

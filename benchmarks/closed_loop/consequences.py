@@ -38,6 +38,7 @@ def add_data(page: Page) -> None:
             ],
             "dataset",
             "wrong labels",
+            zero=True,
         ),
     )
     _add_changes(page, arms, last)

@@ -6,7 +6,6 @@ from benchmarks.closed_loop.bootstrap import Estimate
 from benchmarks.closed_loop.consequences import total
 from benchmarks.closed_loop.document import RUN, Page, percent, point, share
 from benchmarks.closed_loop.tables import Level, Rows, points, wrong_rate
-from looptool.records import JsonObject
 
 
 def add_sweeps(page: Page) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.closed_loop.arms import ABLATION_SEEDS, ABLATIONS, ROUNDS, SEEDS
+from benchmarks.closed_loop.arms import ABLATION_SEEDS, ABLATIONS, ARMS, ROUNDS, SEEDS
 from benchmarks.closed_loop.bootstrap import Estimate, Group, estimate
 from benchmarks.closed_loop.measure import Items, unpack
 from benchmarks.closed_loop.rows import Row
@@ -246,7 +246,7 @@ def _ablations(rows: Rows) -> Aim:
     clear = [arm for arm in below if known[arm].high < 0]
     evidence = f"{len(below)} of {len(known)} are below, {len(clear)} with an interval below 0"
     if above := [arm for arm in known if arm not in below]:
-        evidence += f"; not below: {', '.join(above)}"
+        evidence += f"; not below: {', '.join(ARMS[arm].title for arm in above)}"
     complete = len(known) == len(ABLATIONS) and all(
         value.seeds >= len(ABLATION_SEEDS) for value in known.values()
     )
