@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -42,6 +43,8 @@ def main() -> int:
     policy = SIMULATED if options.rehearse else REAL
     if options.child:
         die_with_parent()
+        logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        logging.getLogger("looptool").setLevel(logging.INFO)
         Runner(study, policy).run(Run(**json.loads(options.child)))
         return 0
     if options.verify:

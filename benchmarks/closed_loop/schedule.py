@@ -65,13 +65,18 @@ class Schedule:
             if not self._active:
                 self.say(f"{len(waiting)} runs cannot start: what they share was not made")
                 return [*failed, *waiting]
-            time.sleep(POLL_S)
-            for run in self._collect():
+            for run in self._wait():
                 if self._tries[run] < ATTEMPTS:
                     waiting.insert(0, run)
                 else:
                     failed.append(run)
         return failed
+
+    def _wait(self) -> list[Run]:
+        """Wait until a process has ended; the runs that ended without being finished."""
+        while all(process.poll() is None for _, process, _ in self._active.values()):
+            time.sleep(POLL_S)
+        return self._collect()
 
     def _next(self, waiting: Sequence[Run]) -> Run | None:
         """The first run that can start now."""
@@ -106,7 +111,7 @@ class Schedule:
         self.say(f"{run.name} starts, log in {log}")
 
     def _collect(self) -> list[Run]:
-        """Look after the processes; the runs that ended without being finished."""
+        """Take leave of the processes that have ended."""
         broken: list[Run] = []
         for name, (run, process, began) in list(self._active.items()):
             code = process.poll()

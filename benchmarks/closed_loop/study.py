@@ -1,5 +1,6 @@
 """What all runs of a study share: the profile, the sizes, where things lie."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,11 +10,10 @@ from typing import Any
 from benchmarks.closed_loop.arms import ARMS, BASE, Run
 from benchmarks.closed_loop.rows import Identity
 from looptool.artifacts import artifact_key
-from looptool.campaign import computed_settings
 from looptool.config import LoopConfig
 from looptool.fingerprint import code_digest
 from looptool.prompts import digest as prompt_digest
-from tasks.profiles import resolve_profile
+from tasks.profiles import FOLDER, resolve_profile
 from tasks.stages import STAGES
 
 HELDOUT = {"seed.heldout_samples": 800, "seed.heldout_unseen_samples": 400}
@@ -70,9 +70,13 @@ class Study:
 
     @cached_property
     def setting(self) -> str:
-        """Digest of the configuration without what distinguishes runs."""
-        settings = computed_settings(self.config(Run("loop", 0)))
-        return artifact_key("study", settings, self.rehearsed)[:12]
+        """Digest of what the profile and the overrides say; a new default elsewhere does not change it."""
+        path = Path(self.profile)
+        path = path if path.suffix == ".toml" else FOLDER / f"{path.name}.toml"
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        said.pop("store", None)
+        overrides = {**HELDOUT, **self.overrides}
+        return artifact_key("study", said, overrides, self.rehearsed)[:12]
 
     @cached_property
     def code(self) -> str:
