@@ -144,6 +144,18 @@ class Made:
     """Everything that was made for it."""
 
 
+@dataclass(frozen=True)
+class Round:
+    """One round, as far as it is done."""
+
+    number: int
+    made: Made
+    """D_j."""
+    trained: ArtifactRef
+    training: JsonObject
+    scores: ArtifactRef
+
+
 @dataclass
 class State:
     """Where a run stands."""
@@ -171,10 +183,6 @@ class Runner:
             self._run_base(run)
         else:
             self._run_arm(run)
-
-    def is_finished(self, run: Run, rows: Sequence[Row] | None = None) -> bool:
-        """Whether all rows of a run are there."""
-        return not missing_rounds(run, self.study, self.rows.read() if rows is None else rows)
 
     def _run_base(self, run: Run) -> None:
         """The row of round 0; and what more than one arm asks of round 1, so that it is there."""
@@ -232,7 +240,8 @@ class Runner:
             scores = clock.time(self._policy.evaluate, scope, policy, ground.pool)
             self._say(f"{run.name}: M_{number} after {time.monotonic() - began:.0f} s")
             if with_rows:
-                self._describe(run, number, ground, made, trained, scores, state, training, clock)
+                done = Round(number, made, trained, training, scores)
+                self._describe(run, ground, state, done, clock)
             state.policy, state.trained = policy, trained
             state.history.append(made.once)
             if made.verdicts is not None:
@@ -266,39 +275,28 @@ class Runner:
         stages = {ref.uri: ref for ref in (probes, verdicts, grown, checked, merged)}
         return Made(*copied, probes, verdicts, tuple(stages.values()))
 
-    def _describe(
-        self,
-        run: Run,
-        number: int,
-        ground: Ground,
-        made: Made,
-        trained: ArtifactRef,
-        scores: ArtifactRef,
-        before: State,
-        training: JsonObject,
-        clock: Clock,
-    ) -> None:
-        """Append the row of a round, unless it is there."""
-        if number not in missing_rounds(run, self.study, self.rows.read()):
+    def _describe(self, run: Run, ground: Ground, before: State, done: Round, clock: Clock) -> None:
+        """Append the row of a round, unless it is there; `before` is the state that it began with."""
+        if done.number not in missing_rounds(run, self.study, self.rows.read()):
             return
-        store = ground.start.store()
+        store, made = ground.start.store(), done.made
         samples = store.read(made.dataset, "samples", Sample)
         row = {
             "dataset": {"digest": made.dataset.digest, **describe_data(samples)},
-            "training": training,
-            "checkpoint": checkpoint_digest(store.manifest_of(trained)),
-            **describe_answers(store, scores, ground.heldout),
+            "training": done.training,
+            "checkpoint": checkpoint_digest(store.manifest_of(done.trained)),
+            **describe_answers(store, done.scores, ground.heldout),
             "changes": None,
             "forgetting": None,
             "teacher": count_teacher(map(store.manifest_of, made.stages)),
-            "times": clock.read([*made.stages, trained, scores]),
+            "times": clock.read([*made.stages, done.trained, done.scores]),
         }
         if made.probes is not None and made.verdicts is not None:
             judged = store.read(made.verdicts, "judgements", Judgement)
             earlier = store.read(before.history[-1], "samples", Sample)
             row["changes"] = describe_changes(earlier, judged)
             row["forgetting"] = store.manifest_of(made.probes).stats["reprobes"]
-        self._append("round", run, number, row)
+        self._append("round", run, done.number, row)
 
     def _append(self, kind: str, run: Run, number: int, row: JsonObject) -> None:
         identity = dict(zip(IDENTITY, self.study.identity(run), strict=True))
