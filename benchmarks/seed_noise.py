@@ -68,9 +68,9 @@ def make_config(root: Path, port: int, dialogues: int, shard_size: int) -> LoopC
     )
 
 
-def run_seed_phase(config: LoopConfig) -> ArtifactRef:
+def run_seed_phase(config: LoopConfig, campaign: str = "noise") -> ArtifactRef:
     """The seed phase of a campaign, as the flow runs it, without a Prefect server."""
-    start = Scope(campaign="noise", iteration=0, config=config)
+    start = Scope(campaign=campaign, iteration=0, config=config)
     tools = collect.fn(scope=start)
     played: list[ArtifactRef] = []
     accepted: list[ArtifactRef] = []

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prefect.artifacts import create_table_artifact
-from prefect.exceptions import MissingContextError
 
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.engines.client import close_engines
@@ -12,7 +11,7 @@ from looptool.records import Sample, StepMetrics
 from looptool.train import train_policy
 from tasks.policies import stage_task
 from tasks.policy import CHECKPOINT, local_folder
-from tasks.progress import Progress, logger
+from tasks.progress import Progress, in_run, logger
 from tasks.scope import Scope, Stage
 
 LOG = "log"
@@ -71,12 +70,11 @@ def train(scope: Scope, dataset: ArtifactRef, base: CheckpointRef) -> ArtifactRe
 
 def show_steps(iteration: int, steps: Sequence[StepMetrics]) -> None:
     """The metrics of the steps as a Prefect table, thinned out evenly; silent outside of a run."""
+    if not in_run():  # Prefect would start a server of its own to hold the table
+        return
     stride = -(-len(steps) // TABLE_ROWS) or 1
     table = [_row(step) for step in steps[::-stride]][::-1]  # the last step is always shown
-    try:
-        create_table_artifact(table, key=f"train-{iteration}-steps", description="GRPO, by step")
-    except MissingContextError:
-        return
+    create_table_artifact(table, key=f"train-{iteration}-steps", description="GRPO, by step")
 
 
 def _row(step: StepMetrics) -> dict[str, float | int | None]:
