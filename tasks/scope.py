@@ -145,7 +145,9 @@ def stage_settings(name: str, config: LoopConfig) -> JsonObject:
     }
     if name in BENCHMARKS:
         section = getattr(config.benchmarks, name)
-        settings[f"benchmarks.{name}"] = section.model_dump(mode="json", exclude={"python", "clone"})
+        settings[f"benchmarks.{name}"] = section.model_dump(
+            mode="json", exclude={"python", "clone"}
+        )
         settings["benchmarks.tool_parser"] = config.benchmarks.tool_parser
     if "merge" in prefixes and config.merge.decontaminate:
         # What an index holds counts, not where it lies.
