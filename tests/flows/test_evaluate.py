@@ -11,7 +11,7 @@ from looptool.records import BenchmarkScore, Score
 from tests.flows.conftest import Prefect
 from tests.suites.clone import make_clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_the_base_policy_is_scored_on_held_out_samples_and_on_a_benchmark(

@@ -22,6 +22,7 @@ from tests.report.conftest import Lake
 SECTIONS = (
     "Accuracy",
     "Learnt and forgotten",
+    "Published benchmarks",
     "The data",
     "How sure the model was",
     "From label to fate",
