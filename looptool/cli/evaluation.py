@@ -46,7 +46,8 @@ def evaluate(
         int | None, typer.Option(min=1, help="At most so many items of each category.")
     ] = None,
     profile: Annotated[
-        Path | None, typer.Option(help="Take [policy], [evaluate] and [benchmarks] from here.")
+        Path | None,
+        typer.Option(help="Profile whose sections policy, evaluate and benchmarks count."),
     ] = None,
     iteration: Annotated[
         int | None, typer.Option(min=1, help="Of a campaign: whose policy; the best by default.")

@@ -134,7 +134,7 @@ def simulate(
     port: Annotated[int, typer.Option(help="TCP port to listen on.")] = 8009,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     profile: Annotated[
-        Path | None, typer.Option(help="Take [teacher.simulator] from this profile.")
+        Path | None, typer.Option(help="Profile whose section teacher.simulator counts.")
     ] = None,
 ) -> None:
     """Serve the scripted teacher as an OpenAI-compatible endpoint.
