@@ -111,14 +111,6 @@ class Prefect:
         began = min(state["timestamp"] for state in states if state["type"] == "RUNNING")
         return began, max(state["timestamp"] for state in states if state["type"] in FINAL)
 
-    def wait_for_file(self, run_id: str, pattern: str, seconds: float = 280.0) -> None:
-        """Until the run has stored something of this pattern below the lake."""
-        deadline = time.monotonic() + seconds
-        while not any(self.lake.glob(pattern)):
-            assert self.state(run_id)[0] not in FINAL, self.explain(run_id)
-            assert time.monotonic() < deadline, f"no {pattern}: {self.tasks(run_id)}"
-            time.sleep(0.05)
-
     def explain(self, run_id: str) -> str:
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
         logs = post(self.client, "/logs/filter", body)

@@ -44,8 +44,8 @@ SQL = "'; DROP TABLE samples; -- \" OR 1=1 /*"
 ATTACKS = (SHELL, PATHS, TEMPLATE, HTML, SQL)
 HOSTILE = " ".join(ATTACKS)
 PLACE = re.compile(
-    r"campaigns/noise/(campaign\.json|spending/\w+\.json|iterations/\d{4}/(iteration\.json|report\.html|"
-    r"[a-z]+/[0-9a-f]{24}/([a-z]+\.[0-9a-f]{16}/|receipts/)?[a-z0-9.-]+))"
+    r"campaigns/noise/(campaign\.json|spending/\w+\.json|iterations/\d{4}/"
+    r"(iteration\.json|report\.html|accuracy\.png|[a-z]+/[0-9a-f]{24}/([a-z]+\.[0-9a-f]{16}/|receipts/)?[a-z0-9.-]+))"
 )
 """Where an object of a lake may lie."""
 R = TypeVar("R", bound=Record)
