@@ -70,7 +70,7 @@ def run_url(page: Any, prefect: Prefect) -> str:
     url = str(page.url)
     run_id = url.partition("/flow-run/")[2][:36]
     page.goto("about:blank")  # a page that shows a running flow takes a core for its animation
-    assert prefect.wait(run_id, 800) == "COMPLETED", prefect.explain(run_id)
+    assert prefect.wait(run_id) == "COMPLETED", prefect.explain(run_id)
     page.goto(url)
     page.get_by_text("Completed", exact=True).first.wait_for()
     return url
@@ -153,7 +153,7 @@ def test_a_failed_run_says_what_is_wrong_and_how_to_go_on(
 ) -> None:
     parameters = prefect.parameters(CAMPAIGN, overrides={"merge.dataset_size": 10})
     run_id = prefect.press_run(**parameters)
-    assert prefect.wait(run_id, 400) == "FAILED"
+    assert prefect.wait(run_id) == "FAILED"
     page.goto(f"http://127.0.0.1:{prefect.port}/runs/flow-run/{run_id}")
     page.get_by_text("merge.dataset_size: 16 -> 10").first.wait_for()
     page.get_by_text("it goes on at the first stage that is missing").first.wait_for()
@@ -225,7 +225,7 @@ def runs_of(prefect: Prefect, name: str = "looptool/iterate") -> set[str]:
 def test_of_two_overlapping_runs_the_second_waits(run_url: str, prefect: Prefect) -> None:
     parameters = prefect.parameters(CAMPAIGN, iteration=1, overrides={"merge.dataset_size": 16})
     pair = [prefect.press_run(**parameters) for _ in range(2)]
-    assert [prefect.wait(run_id, 400) for run_id in pair] == ["COMPLETED", "COMPLETED"]
+    assert [prefect.wait(run_id) for run_id in pair] == ["COMPLETED", "COMPLETED"]
     runs = [prefect.client.get(f"/flow_runs/{run_id}").raise_for_status().json() for run_id in pair]
     first, second = sorted(runs, key=lambda run: run["start_time"])
     assert first["end_time"] <= second["start_time"]
