@@ -81,23 +81,31 @@ RUN = sorted(entry for entry in COMMANDS if not reason(entry[1]))
 KEPT = sorted(entry for entry in COMMANDS if reason(entry[1]))
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands of the pages read."""
-    lake = Lake(tmp_path / "lake").finished(rounds=2)
-    write_tools(tmp_path)
-    shutil.copytree(ROOT / "deployments", tmp_path / "deployments")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path_factory.mktemp("pages")
+    lake = Lake(folder / "lake").finished(rounds=2)
+    write_tools(folder)
+    shutil.copytree(ROOT / "deployments", folder / "deployments")
     record = lake.campaign.complete()[0]
     first = lake.store.read(record.dataset, "samples", Sample)[0]
-    (tmp_path / "ids").write_text(first.sample_id)
-    bench = tmp_path / "path" / "to" / "acebench"
+    (folder / "ids").write_text(first.sample_id)
+    bench = folder / "path" / "to" / "acebench"
     bench.mkdir(parents=True)
     asked = "please find out who painted the ceiling of the chapel in the old town hall"
     (bench / "data.json").write_text(json.dumps([{"id": "e1", "prompt": asked}]))
-    invoke("looptool decontaminate index path/to/acebench -o bfcl.index")
-    return tmp_path
+    invoke(f"looptool decontaminate index {bench} -o {folder / 'bfcl.index'}")
+    return folder
+
+
+@pytest.fixture
+def place(furnished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder, as the current one: commands change what is in it."""
+    folder = shutil.copytree(furnished, tmp_path / "pages")
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    return folder
 
 
 def write_tools(folder: Path) -> None:

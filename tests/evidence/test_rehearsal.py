@@ -15,7 +15,7 @@ from benchmarks.closed_loop.verify import verify
 from looptool.artifacts import Store
 from looptool.records import Sample
 
-pytestmark = pytest.mark.timeout(580)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
 
 TINY = str(Path(__file__).parents[1] / "flows" / "tiny.toml")
 SIZE, STEPS = 20, 10

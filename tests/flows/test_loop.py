@@ -176,6 +176,7 @@ def test_a_parameter_out_of_range_is_refused_before_a_run_exists(prefect: Prefec
     assert "minimum" in answer.text
 
 
+@pytest.mark.slow
 def test_the_prefect_command_starts_a_run_that_completes(
     first_run: dict[str, str], prefect: Prefect
 ) -> None:
