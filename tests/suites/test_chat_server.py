@@ -11,12 +11,14 @@ import httpx2
 import openai
 import pytest
 
+from looptool.calls import parse_reply
 from looptool.engines import Engine, EngineInfo, Generation, Limits, Prompt, open_engine
 from looptool.engines.chat_server import create_chat_app
 from looptool.errors import EngineError
 from looptool.suites.serving import serve_on_socket
 
 LIMITS = Limits(64, 512)
+BASE = Path(__file__).parents[2] / "models" / "nano-base"
 TOOL = {
     "type": "function",
     "function": {
@@ -142,10 +144,10 @@ def test_a_dialogue_reaches_the_template_with_its_calls_and_results() -> None:
 
 
 @pytest.mark.engines
-def test_a_real_model_answers_over_the_api_as_it_does_in_a_probe(tiny_model: Path) -> None:
-    engine = open_engine("transformers", tiny_model)
-    limits = Limits(24, 512, 4)
-    asked: list[Any] = [{"role": "user", "content": f"Weather in city {n}?"} for n in range(3)]
+def test_the_small_policy_answers_over_the_api_as_it_does_in_a_probe() -> None:
+    engine = open_engine("transformers", BASE)
+    limits = Limits(48, 1024, 4)
+    asked: list[Any] = [{"role": "user", "content": f"Weather in {c}?"} for c in ("Oslo", "Rome")]
     try:
         probed = engine.generate([Prompt([message], [TOOL]) for message in asked], limits)
         with connected(engine, limits) as client:
@@ -155,5 +157,10 @@ def test_a_real_model_answers_over_the_api_as_it_does_in_a_probe(tiny_model: Pat
             ]
     finally:
         engine.close()
-    assert [c.choices[0].message.content for c in found] == [g.text for g in probed]
+    for completion, generation in zip(found, probed, strict=True):
+        message, reply = completion.choices[0].message, parse_reply(generation.text)
+        said = generation.text if reply.error else reply.text
+        assert (message.content or "").strip() == said.strip()
+        named = [call.function.name for call in message.tool_calls or () if call.type == "function"]
+        assert named == [call["name"] for call in reply.calls]
     assert [c.usage.prompt_tokens for c in found if c.usage] == [g.prompt_tokens for g in probed]
