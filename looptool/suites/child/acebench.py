@@ -9,7 +9,6 @@ socket. A request that fails becomes an answer that says so, where the clone wou
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import runpy
@@ -19,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import confine
+from entries import ERROR, choose, has_failed, read_lines, write_outcome
 
 VENDORS = ("google", "torch", "transformers", "vllm")
 """Packages that the clone imports for models other than ours."""
 MODEL = "gpt-looptool"
-ERROR = "Error during inference"
 
 
 def main() -> None:
@@ -45,24 +44,7 @@ def main() -> None:
         str(job["threads"]))  # fmt: skip
     run(clone / "eval_main.py", "--model", MODEL, "--category", category, "--language", language)
     items = collect(work, category, language, chosen, labels)
-    with (work / "items.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(item) + "\n" for item in items)
-    summary = {"available": len(entries)}
-    (work / "summary.json").write_text(json.dumps(summary), "utf-8")
-
-
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """The objects of a file of JSON lines."""
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
-
-
-def choose(entries: list[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
-    """All of them, or so many, drawn by the hash of the id: always the same ones."""
-    if limit is None or limit >= len(entries):
-        return entries
-    drawn = sorted(entries, key=lambda entry: hashlib.sha256(entry["id"].encode()).hexdigest())
-    taken = {entry["id"] for entry in drawn[:limit]}
-    return [entry for entry in entries if entry["id"] in taken]
+    write_outcome(work, items, {"available": len(entries)})
 
 
 def copy_data(
@@ -145,7 +127,7 @@ def collect(
             "functions": functions if isinstance(functions, list) else [functions],
             "label": labels.get(key),
             "answer": answer,
-            "failed": isinstance(answer, str) and answer.startswith(ERROR),
+            "failed": has_failed(answer),
             "valid": failure is None,
             "why": str((failure or {}).get("error_type", ""))[:200],
             "reported": header.get("accuracy", header.get("end_to_end_accuracy")),

@@ -8,7 +8,6 @@ in module globals. Writes `items.jsonl`, a line an item with its documents and l
 official verdict, and `summary.json`. Understands the last v3 wheel (2025.8.6.2) and v4.
 """
 
-import hashlib
 import inspect
 import json
 import os
@@ -19,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import confine
+from entries import choose, has_failed, read_lines, write_outcome
 
 VENDORS = (
     "anthropic", "boto3", "botocore", "cohere", "databricks", "datamodel_code_generator", "faiss", "google",
@@ -28,7 +28,6 @@ VENDORS = (
 """Packages that bfcl-eval imports for models other than ours."""
 MODEL = "looptool-policy-FC"
 """Name in bfcl-eval's registry: with an underscore the grader would look for another one."""
-ERROR = "Error during inference"
 
 
 def main() -> None:
@@ -49,10 +48,8 @@ def main() -> None:
     generate(generation, root, job, chosen)
     summary = grade(eval_runner, job["category"], {entry["id"] for entry in chosen})
     items = collect(root, job["category"], chosen, load_labels(generation, job["category"]))
-    with (root / "items.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(item) + "\n" for item in items)
     summary |= {"version": metadata.version("bfcl-eval"), "available": len(entries)}
-    (root / "summary.json").write_text(json.dumps(summary), "utf-8")
+    write_outcome(root, items, summary)
 
 
 def register(model_config: Any, job: dict[str, Any]) -> None:
@@ -105,15 +102,6 @@ def load_labels(generation: Any, category: str) -> dict[str, Any]:
     return {row["id"]: row["ground_truth"] for row in rows}
 
 
-def choose(entries: list[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
-    """All of them, or so many, drawn by the hash of the id: always the same ones."""
-    if limit is None or limit >= len(entries):
-        return entries
-    drawn = sorted(entries, key=lambda entry: hashlib.sha256(entry["id"].encode()).hexdigest())
-    taken = {entry["id"] for entry in drawn[:limit]}
-    return [entry for entry in entries if entry["id"] in taken]
-
-
 def generate(
     generation: Any, root: Path, job: dict[str, Any], chosen: list[dict[str, Any]]
 ) -> None:
@@ -164,15 +152,14 @@ def collect(
     root: Path, category: str, chosen: list[dict[str, Any]], labels: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """An item a question: documents, label, answer, official verdict."""
-    results = {row["id"]: row for row in read_lines(root / "result", category, "result")}
-    header, *failures = read_lines(root / "score", category, "score")
+    results = {row["id"]: row for row in read_results(root / "result", category, "result")}
+    header, *failures = read_results(root / "score", category, "score")
     wrong = {row["id"]: row for row in failures}
     reported = header["accuracy"]
     items = []
     for entry in chosen:
         key = entry["id"]
         answer = results[key]["result"]
-        failed = isinstance(answer, str) and answer.startswith(ERROR)
         items.append(
             {
                 "id": key,
@@ -180,7 +167,7 @@ def collect(
                 "turns": len(entry["question"]),
                 "label": labels.get(key),
                 "answer": answer,
-                "failed": failed,
+                "failed": has_failed(answer),
                 "valid": key not in wrong,
                 "why": describe(wrong.get(key)),
                 "reported": reported,
@@ -205,10 +192,11 @@ def describe(failure: dict[str, Any] | None) -> str:
     return str(kind or error)[:200]
 
 
-def read_lines(folder: Path, category: str, kind: str) -> list[dict[str, Any]]:
+def read_results(folder: Path, category: str, kind: str) -> list[dict[str, Any]]:
     """The one file of a category that bfcl-eval wrote below a folder."""
     (file,) = folder.rglob(f"BFCL_v?_{category}_{kind}.json")
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
+    rows: list[dict[str, Any]] = read_lines(file)
+    return rows
 
 
 if __name__ == "__main__":
