@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import flow
 
 from benchmarks.expansion import make_samples
 from benchmarks.seed_noise import NoisyTeacher, serve_teacher
 from benchmarks.streaming import choose_answer
+from deployments import stack
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.calls import render_calls
 from looptool.config import NoiseConfig, parse_config
@@ -29,9 +31,11 @@ from looptool.records import JsonObject, Judgement, ProbeResult, RolloutStat, Sa
 from looptool.retention import plan_removals
 from tasks.expand import expand
 from tasks.judge import judge
+from tasks.policies import run_stage, stage_task
 from tasks.scope import Scope, Stage
 from tasks.streaming import working_ahead
 from tasks.validate import validate
+from tests.flows.conftest import Prefect
 
 pytestmark = pytest.mark.timeout(580)
 
@@ -297,6 +301,11 @@ def test_a_cancelled_run_ends_its_work_ahead_at_once(samples: list[Sample], tmp_
 RUN = "import sys; from tests.flows.test_streaming import run_job; run_job(sys.stdin.read())"
 
 
+def describe_job(scope: Scope, samples: list[Sample]) -> str:
+    rows = [sample.model_dump(mode="json") for sample in samples]
+    return json.dumps({"scope": scope.model_dump(mode="json", by_alias=True), "samples": rows})
+
+
 def run_job(text: str) -> None:
     job = json.loads(text)
     rows = [Sample.model_validate(row) for row in job["samples"]]
@@ -307,10 +316,6 @@ def test_killed_in_the_middle_the_next_run_ends_with_the_same_artifacts(
     off: Calm, samples: list[Sample], teacher: NoisyTeacher, tmp_path: Path
 ) -> None:
     scope = make_scope(tmp_path, teacher)
-    job = {
-        "scope": scope.model_dump(mode="json", by_alias=True),
-        "samples": [sample.model_dump(mode="json") for sample in samples],
-    }
     process = subprocess.Popen([sys.executable, "-c", RUN], stdin=subprocess.PIPE, text=True)
     limit = off.bodies.total() // 2
 
@@ -319,7 +324,7 @@ def test_killed_in_the_middle_the_next_run_ends_with_the_same_artifacts(
             os.kill(process.pid, signal.SIGKILL)
 
     teacher.on_request = kill
-    process.communicate(json.dumps(job))
+    process.communicate(describe_job(scope, samples))
     assert process.returncode == -signal.SIGKILL
     teacher.on_request = lambda count: None
     kept = sum(len(json.loads(path.read_text())["keys"]) for path in pieces(scope, "judge"))
@@ -331,3 +336,53 @@ def test_killed_in_the_middle_the_next_run_ends_with_the_same_artifacts(
     rows = scope.store().read(refs["judge"], "judgements", Judgement)
     assert len({row.sample_id for row in rows}) == len(rows)
     assert 0 < (teacher.bodies & before).total() < limit
+
+
+@stage_task("probe")
+def probe_by_hand(
+    scope: Scope, policy: CheckpointRef, history: list[ArtifactRef], trained: ArtifactRef
+) -> ArtifactRef:
+    probe = Probe(scope, history[-1], trained)
+    probe.run()
+    return probe.commit()
+
+
+@flow(name="flowing")
+def flowing(scope: Scope, dataset: ArtifactRef, trained: ArtifactRef) -> dict[str, ArtifactRef]:
+    inputs = {"policy": POLICY, "history": [dataset], "trained": trained}
+    with working_ahead(scope, **inputs):
+        probes = run_stage(probe_by_hand, scope=scope, **inputs)
+    verdicts = run_stage(judge, scope=scope, dataset=dataset, probes=probes)
+    grown = run_stage(expand, scope=scope, dataset=dataset, verdicts=verdicts)
+    checked = run_stage(validate, scope=scope, candidates=grown)
+    return {"probe": probes, "judge": verdicts, "expand": grown, "validate": checked}
+
+
+FLOW = "import sys; from tests.flows.test_streaming import run_flows; run_flows(sys.stdin.read())"
+
+
+def run_flows(text: str) -> None:
+    """The same run twice; prints the run's id and the digests of each."""
+    job = json.loads(text)
+    scope = Scope.model_validate(job["scope"])
+    dataset, trained = store_inputs(scope, [Sample.model_validate(row) for row in job["samples"]])
+    for _ in range(2):
+        state = flowing(scope, dataset, trained, return_state=True)
+        found = digests(state.result())
+        print(json.dumps([str(state.state_details.flow_run_id), found]), flush=True)
+
+
+def test_in_prefect_work_ahead_is_a_task_beside_the_probe_and_cached_like_it(
+    off: Calm, samples: list[Sample], teacher: NoisyTeacher, prefect: Prefect, tmp_path: Path
+) -> None:
+    scope = make_scope(tmp_path, teacher)
+    done = subprocess.run(
+        [sys.executable, "-c", FLOW], input=describe_job(scope, samples), text=True, check=True,
+        env=stack.environment(prefect.port), stdout=subprocess.PIPE,
+    )  # fmt: skip
+    (first, made), (second, again) = map(json.loads, done.stdout.splitlines()[-2:])
+    assert made == again == off.digests
+    assert teacher.bodies == off.bodies
+    names = {"ahead-1", "probe-1", "judge-1", "expand-1", "validate-1"}
+    assert prefect.settled(first) == dict.fromkeys(names, "Completed")
+    assert prefect.settled(second) == dict.fromkeys(names, "Cached")
