@@ -10,6 +10,10 @@ ITERATIONS ?= 2
 PORT ?= 4200
 # Settings over the profile, e.g. SET='random_seed=1 judge.votes=3'.
 SET ?=
+# Tests that run side by side, whole files of them: a file's tests share a server or an engine.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -q
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # Seconds for each target of `make fuzz`.
 FUZZ_SECONDS ?= 600
 # A package index for torch alone, e.g. a CPU-only one; empty: the default index.
@@ -35,7 +39,7 @@ UV_INSTALL := $(UV) pip install --python $(ENGINES)/bin/python
 BENCHMARK_PYTHON ?= $(PYTHON)
 
 .DEFAULT_GOAL := help
-.PHONY: help install engines bfcl acebench demo test test-engines fuzz check format up down bench docs lock lock-engines clean
+.PHONY: help install engines bfcl acebench demo test test-slow test-engines fuzz check format up down bench docs lock lock-engines clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -78,11 +82,14 @@ acebench: .venv-acebench/.installed ## Make the environment of the benchmark ACE
 demo: $(STAMP) ## Run two iterations of the loop and show what they brought (PROFILE, CAMPAIGN, ITERATIONS, SET)
 	$(BIN)/python -m deployments.demo --profile '$(PROFILE)' --campaign '$(CAMPAIGN)' --iterations $(ITERATIONS) --port $(PORT) $(foreach s,$(SET),--set '$(s)')
 
-test: $(STAMP) ## Run the tests (without the engines)
-	$(BIN)/python -m pytest -q -m 'not engines and not slow'
+test: $(STAMP) ## Run the tests (without the slow ones and the engines)
+	$(PYTEST) $(SIDE_BY_SIDE) -m 'not engines and not slow'
 
-test-engines: $(STAMP) $(ENGINES_STAMP) ## Run the slow tests and those with real engines: transformers, TRL, vLLM, veRL on Ray
-	$(BIN)/python -m pytest -q -m 'engines or slow' --timeout 900
+test-slow: $(STAMP) ## Run the slow tests: the Prefect UI in a browser, kills, a second S3 server (and BFCL's ceilings after `make bfcl`)
+	$(PYTEST) $(SIDE_BY_SIDE) -m 'slow and not engines' --timeout 900
+
+test-engines: $(STAMP) $(ENGINES_STAMP) ## Run the tests with real engines: transformers, TRL, vLLM, veRL on Ray
+	$(PYTEST) -m engines --timeout 900
 
 fuzz: $(STAMP) ## Fuzz every reader, guided by coverage, FUZZ_SECONDS each (Linux or macOS, Python 3.11 to 3.13)
 	$(BIN)/pip install -q --disable-pip-version-check -c requirements/lock.txt --no-build-isolation -e '.[fuzz]'

@@ -36,7 +36,6 @@ NOT_RUN = {
     "looptool setup": "needs a Prefect server; the same is run in tests/flows/test_setup.py",
     ".venv/bin/prefect deployment run": "needs a Prefect server; run in tests/flows/test_loop.py",
     "prefect": "needs a Prefect server; workers and pools are run in tests/flows",
-    "python -m pytest -m slow": "a test itself",
     "python -m fuzz": "needs atheris and an input that was found; run in tests/fuzz",
     "python - <<": "begins a script of several lines",
     "looptool evaluate": "needs a benchmark in an environment of its own; run in tests/suites",
