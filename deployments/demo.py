@@ -28,8 +28,8 @@ from deployments.api import connect, post
 from looptool.artifacts import Store
 from looptool.campaign import Campaign
 from looptool.cli.campaigns import show_iterations
-from looptool.errors import ConfigError, LoopToolError
-from tasks.profiles import resolve_profile
+from looptool.errors import LoopToolError
+from tasks.profiles import read_override, resolve_profile
 from tasks.record import check_inputs
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -157,17 +157,6 @@ def print_changes(rows: list[Row], shown: dict[str, str]) -> None:
             shown[row.name] = row.state
             took = f"{row.seconds:.1f} s" if row.state in FINAL else ""
             print(f"  {row.name:12} {row.state.lower():10} {took}", flush=True)
-
-
-def read_override(text: str) -> tuple[str, Any]:
-    """`judge.votes=3` as a key and a value; the value is JSON, or text if it is not."""
-    key, found, value = text.partition("=")
-    if not found:
-        raise ConfigError(f"--set {text}: expected key=value, for example --set random_seed=1")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def run(console: Console, options: argparse.Namespace) -> None:

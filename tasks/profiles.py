@@ -1,10 +1,12 @@
 """From a profile's name to a configuration."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from looptool.config import LoopConfig, load_profile
+from looptool.errors import ConfigError
 
 FOLDER = Path(__file__).resolve().parent.parent / "deployments"
 
@@ -23,3 +25,14 @@ def resolve_profile(profile: str, overrides: Mapping[str, Any] | None = None) ->
     if path.suffix != ".toml":
         path = FOLDER / f"{path.name}.toml"
     return load_profile(path, overrides)
+
+
+def read_override(text: str) -> tuple[str, Any]:
+    """`judge.votes=3` as a key and a value; the value is JSON, or text if it is not."""
+    key, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"--set {text}: expected key=value, for example --set random_seed=1")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

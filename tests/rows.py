@@ -16,6 +16,18 @@ from looptool.records import (
 
 SET = make_tool("set_it", "", {"type": "object", "properties": {"to": {"type": "string"}}})
 GET = make_tool("get_it", "", {"type": "object", "properties": {}})
+BOOK = make_tool(
+    "book_table",
+    "Books a table at a restaurant.",
+    {
+        "type": "object",
+        "properties": {
+            "restaurant": {"type": "string", "description": "Name of the restaurant."},
+            "guests": {"type": "integer", "description": "Number of guests."},
+        },
+        "required": ["restaurant", "guests"],
+    },
+)
 SILENT = {Kind.NO_TOOL, Kind.CLARIFY, Kind.SUMMARY}
 """Kinds that are answered in words."""
 

@@ -6,7 +6,6 @@ import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +24,7 @@ from benchmarks.closed_loop.schedule import (
 )
 from benchmarks.closed_loop.study import Study
 from benchmarks.closed_loop.verify import verify
+from tasks.profiles import read_override
 
 RESULTS = Path("benchmarks/results/closed_loop.jsonl")
 ROOT = Path("lake/closed-loop")
@@ -93,20 +93,9 @@ def make_study(options: argparse.Namespace) -> Study:
         out=out,
         profile=options.profile,
         threads=options.threads or default_threads(options.jobs),
-        overrides=dict(read_setting(text) for text in options.set),
+        overrides=dict(read_override(text) for text in options.set),
         rehearsed=options.rehearse,
     )
-
-
-def read_setting(text: str) -> tuple[str, Any]:
-    """`a.b=3` as ("a.b", 3); what is no JSON is text."""
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise SystemExit(f"--set {text}: expected KEY=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def choose_runs(options: argparse.Namespace) -> list[Run]:

@@ -7,35 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from looptool.records import JsonObject
+from looptool.report.charts import STYLE
 from looptool.report.svg import LIGHT
 
 WIDTH, HEIGHT = 440, 240
 COLOURS = ("c1", "c3", "c2", "c6", "c5", "c8", "c7", "grey")
-_CONFIG: JsonObject = {
+_STYLE: JsonObject = STYLE | {
     "background": "white",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": LIGHT["ink2"],
-        "titleColor": LIGHT["ink2"],
-        "titleFontWeight": "normal",
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "gridColor": LIGHT["grid"],
-        "domainColor": LIGHT["base"],
-        "tickColor": LIGHT["base"],
-        "labelLimit": 260,
-    },
-    "axisX": {"grid": False, "labelAngle": 0},
-    "axisY": {"domain": False, "ticks": False},
-    "legend": {
-        "labelColor": LIGHT["ink2"],
-        "labelFontSize": 11,
-        "title": None,
-        "orient": "top",
-        "columns": 3,
-        "symbolOpacity": 1,
-        "labelLimit": 200,
-    },
+    "axis": STYLE["axis"] | {"labelLimit": 260},
+    "legend": STYLE["legend"] | {"symbolType": "stroke", "columns": 3, "labelLimit": 200},
 }
 Row = Mapping[str, Any]
 
@@ -127,7 +107,7 @@ def _chart(rows: Sequence[Row], parts: JsonObject, height: int) -> JsonObject:
         "width": WIDTH,
         "height": height,
         "padding": 8,
-        "config": _CONFIG,
+        "config": _STYLE,
         "data": {"values": list(rows)},
         **parts,
     }

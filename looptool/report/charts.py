@@ -13,7 +13,7 @@ WIDTH = 340
 SMALL = 168
 """Width of a chart of which two fit side by side on a phone, in pixels."""
 _FIT = {"type": "fit", "contains": "padding"}
-_CONFIG: JsonObject = {
+STYLE: JsonObject = {
     "background": None,
     "view": {"stroke": None},
     "axis": {
@@ -61,7 +61,7 @@ def _chart(
         "height": height,
         "autosize": _FIT,
         "padding": {"left": left, "right": right, "top": 2, "bottom": 2},
-        "config": _CONFIG,
+        "config": STYLE,
         "data": {"values": list(values)},
         **parts,
     }

@@ -10,21 +10,8 @@ from looptool.records import (
     ToolCall,
     UserMessage,
     make_sample,
-    make_tool,
 )
-
-BOOK = make_tool(
-    "book_table",
-    "Books a table at a restaurant.",
-    {
-        "type": "object",
-        "properties": {
-            "restaurant": {"type": "string", "description": "Name of the restaurant."},
-            "guests": {"type": "integer", "description": "Number of guests."},
-        },
-        "required": ["restaurant", "guests"],
-    },
-)
+from tests.rows import BOOK
 
 
 def book(name: str, guests: int) -> Label:

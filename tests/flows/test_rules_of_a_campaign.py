@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.iterations import make_record
-from deployments.demo import read_override
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.campaign import IterationRecord
 from looptool.config import StopConfig, parse_config
 from looptool.errors import ConfigError, DataError
+from tasks.profiles import read_override
 from tasks.record import check_inputs, should_stop
 
 

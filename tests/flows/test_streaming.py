@@ -18,7 +18,7 @@ from prefect import flow
 
 from benchmarks.expansion import make_samples
 from benchmarks.seed_noise import NoisyTeacher, serve_teacher
-from benchmarks.streaming import choose_answer
+from benchmarks.streaming import choose_answer, store_inputs
 from deployments import stack
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.calls import render_calls
@@ -27,7 +27,7 @@ from looptool.engines import Generation
 from looptool.engines.grading import grade
 from looptool.errors import BudgetExceeded
 from looptool.fsck import survey
-from looptool.records import JsonObject, Judgement, ProbeResult, RolloutStat, Sample
+from looptool.records import JsonObject, Judgement, ProbeResult, Sample
 from looptool.retention import plan_removals
 from tasks.expand import expand
 from tasks.judge import judge
@@ -75,17 +75,6 @@ def make_scope(root: Path, teacher: NoisyTeacher | None = None, **more: Any) -> 
         }
     )
     return Scope(campaign="flowing", iteration=1, config=config)
-
-
-def store_inputs(scope: Scope, samples: list[Sample]) -> tuple[ArtifactRef, ArtifactRef]:
-    dataset = Stage("dataset", scope, {"pool": "given"})
-    dataset.writer.write("samples", "samples", samples)
-    trained = Stage("train", scope, {"dataset": "given"})
-    rows = [
-        RolloutStat(sample_id=s.sample_id, rollouts=4, passed=3, parse_errors=0) for s in samples
-    ]
-    trained.writer.write("rollouts", "rollouts", rows)
-    return dataset.commit({}), trained.commit({})
 
 
 def answer(sample: Sample, salt: str) -> ProbeResult:

@@ -25,19 +25,8 @@ from looptool.records import (
 )
 from tasks.judge import deal_batches, judge
 from tasks.scope import Scope, Stage
+from tests.rows import BOOK
 
-BOOK = make_tool(
-    "book_table",
-    "Books a table at a restaurant.",
-    {
-        "type": "object",
-        "properties": {
-            "restaurant": {"type": "string", "description": "Name of the restaurant."},
-            "guests": {"type": "integer", "description": "Number of guests."},
-        },
-        "required": ["restaurant", "guests"],
-    },
-)
 CANCEL = make_tool(
     "cancel_table",
     "Cancels a table at a restaurant.",
