@@ -28,7 +28,8 @@ from looptool.artifacts.manifest import (
     shards,
     software,
 )
-from looptool.artifacts.store import Store, Stored, open_store
+from looptool.artifacts.objects import Stored
+from looptool.artifacts.store import Store, open_store
 from looptool.artifacts.writer import ArtifactWriter
 
 __all__ = [
