@@ -39,6 +39,7 @@ NOT_RUN = {
     "python -m fuzz": "needs atheris and an input that was found; run in tests/fuzz",
     "python - <<": "begins a script of several lines",
     "looptool evaluate": "needs a benchmark in an environment of its own; run in tests/suites",
+    "looptool publish": "needs the checkpoint of a training; run in tests/publish",
     "export": "sets variables for other commands",
     "curl": "needs a server that listens",
     "vllm serve": "needs vLLM and, for its models, a GPU; run in tests/engines/test_teacher_on_vllm.py",
