@@ -31,6 +31,7 @@ from looptool.cli.campaigns import show_iterations
 from looptool.errors import LoopToolError
 from tasks.profiles import read_override, resolve_profile
 from tasks.record import check_inputs
+from tasks.report import NAME as REPORT
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 COLOURS = {"COMPLETED": "green", "CACHED": "cyan", "RUNNING": "yellow", "FAILED": "red"}
@@ -174,7 +175,15 @@ def run(console: Console, options: argparse.Namespace) -> None:
             run_id = launch(port, options.campaign, options.profile, overrides)
             watch(console, port, run_id, f"campaign {options.campaign}, iteration {number}")
     console.print(show_iterations(campaign.complete()))
-    console.print(f"artifacts: {store.uri('campaigns', options.campaign)}")
+    show_where(console, store, campaign)
+
+
+def show_where(console: Console, store: Store, campaign: Campaign) -> None:
+    """Where to look on: the page of the last iteration, its artifacts, Prefect's UI."""
+    page = f"{campaign.folder(len(campaign.complete()))}/{REPORT}"
+    if store.get(store.path(page)) is not None:  # a report that was not made ends no iteration
+        console.print(f"report: {store.uri(page)}", soft_wrap=True)
+    console.print(f"artifacts: {store.uri('campaigns', campaign.name)}", soft_wrap=True)
     console.print("Prefect UI with these runs: make up (and make down)", soft_wrap=True)
 
 

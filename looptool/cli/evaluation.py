@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -83,9 +84,11 @@ def evaluate(
 
 def _show(benchmark: Benchmark, scores: list[BenchmarkScore]) -> None:
     """The categories, one a line."""
-    table = Table(title=f"{benchmark.value}, {scores[0].version}", title_justify="left")
+    title = f"{benchmark.value}, {scores[0].version}"
+    # Without lines between the columns: whole categories and figures fit into 80 of them.
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in HEADS:
-        table.add_column(head, no_wrap=True)
+        table.add_column(head, no_wrap=head != "category", overflow="fold")
     for row in score_rows(scores):
         table.add_row(*map(escape, row))
     out.print(table)
