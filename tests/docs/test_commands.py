@@ -87,7 +87,8 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     lake = Lake(folder / "lake").finished(rounds=2)
     write_tools(folder)
-    shutil.copytree(ROOT / "deployments", folder / "deployments")
+    for name in ("deployments", "examples"):
+        shutil.copytree(ROOT / name, folder / name)
     record = lake.campaign.complete()[0]
     first = lake.store.read(record.dataset, "samples", Sample)[0]
     (folder / "ids").write_text(first.sample_id)
