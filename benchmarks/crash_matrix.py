@@ -58,6 +58,13 @@ def make_config(root: Path, port: int, streaming: bool = False) -> LoopConfig:
                 "shard_size": 8,
             },
             "validate": {"shard_size": 16},
+            "train": {
+                "batch_size": 8,
+                "group_size": 4,
+                "epochs": 1,
+                "max_prompt_tokens": 768,
+                "max_response_tokens": 96,
+            },
             "evaluate": {"max_new_tokens": 96},
             "probe": {"shard_size": 6, "max_new_tokens": 96},
             "judge": {"shard_size": 4},
