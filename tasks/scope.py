@@ -78,10 +78,10 @@ class Stage:
         """The finished artifact, if an earlier run committed it."""
         return self.writer.committed()
 
-    def commit(self, stats: Mapping[str, Any]) -> ArtifactRef:
-        """Commit what was written."""
+    def commit(self, stats: Mapping[str, Any], aside: Sequence[str] = ()) -> ArtifactRef:
+        """Commit what was written; tables and groups in `aside` are no part of the artifact's digest."""
         return self.writer.commit(
-            self.inputs, self.settings, to_jsonable_python(dict(stats)), self.sources
+            self.inputs, self.settings, to_jsonable_python(dict(stats)), self.sources, aside
         )
 
     def load_part(self, table: str, number: int, record: type[R]) -> list[R] | None:

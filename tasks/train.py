@@ -63,7 +63,9 @@ def train(scope: Scope, dataset: ArtifactRef, base: CheckpointRef) -> ArtifactRe
     show_steps(scope.iteration, outcome.steps)
     report = outcome.report
     logger().info("%d steps in %.0f s", report.steps, report.seconds)
-    ref = stage.commit({"report": report, "per_second": report.rollouts / report.seconds})
+    stats = {"report": report, "per_second": report.rollouts / report.seconds}
+    # Steps have times, logs have more of them: the same weights made twice are the same artifact.
+    ref = stage.commit(stats, aside=("steps", LOG))
     stage.drop_work_folder()
     return ref
 

@@ -109,10 +109,13 @@ class Manifest(Record):
     stats: JsonObject
     """Counts and timings of the stage."""
     software: dict[str, str]
+    aside: tuple[str, ...] = ()
+    """Tables and file groups that tell how the artifact was made, such as times and logs."""
 
     def digest(self) -> str:
         """Digest of the content alone: two runs that make the same rows have the same digest."""
-        rows = sorted((p.name, p.kind, p.rows, p.sha256) for p in self.parts)
+        content = (part for part in self.parts if part.table not in self.aside)
+        rows = sorted((p.name, p.kind, p.rows, p.sha256) for p in content)
         return sha256_of(canonical_json([list(row) for row in rows]).encode())
 
     def rows(self) -> dict[str, int]:

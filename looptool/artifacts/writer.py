@@ -166,10 +166,12 @@ class ArtifactWriter:
         config: JsonObject,
         stats: JsonObject,
         sources: Sequence[str] | None = None,
+        aside: Sequence[str] = (),
     ) -> ArtifactRef:
         """Create the manifest. If another writer was first, its artifact is returned.
 
-        `sources` are the digests of all artifacts among the inputs, those of lists one by one.
+        `sources` are the digests of all artifacts among the inputs, those of lists one by one; the tables
+        and groups in `aside` are kept, and are no part of the artifact's digest.
         """
         manifest = Manifest(
             stage=self.stage,
@@ -181,6 +183,7 @@ class ArtifactWriter:
             config=config,
             stats=stats,
             software=software(),
+            aside=tuple(aside),
         )
         self.store.create(self._path(MANIFEST), manifest.model_dump_json(indent=1).encode())
         ref = self.committed()

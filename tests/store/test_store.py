@@ -39,6 +39,21 @@ def test_rows_come_back_with_the_digest_that_a_folder_gives(store: Store, tmp_pa
     assert ref.digest == write(Store(str(tmp_path / "other")), ["a", "b"]).digest
 
 
+def test_what_tells_how_it_was_made_is_kept_and_is_not_in_the_digest(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+
+    def make(key: str, label: str, seconds: float) -> ArtifactRef:
+        writer = ArtifactWriter(store, FOLDER, "train", key)
+        writer.write("rejections", "rejections", [rejection(label)])
+        writer.write("took", "rejections", [rejection(f"{seconds} s")])
+        return writer.commit({}, {}, {}, aside=["took"])
+
+    first = make("k1", "a", 3.5)
+    assert first.digest == make("k2", "a", 4.5).digest
+    assert first.digest != make("k3", "b", 3.5).digest
+    assert store.read(first, "took", Rejection) == [rejection("3.5 s")]
+
+
 def test_a_table_in_several_parts_is_read_one_at_a_time(store: Store) -> None:
     writer = ArtifactWriter(store, FOLDER, "pool", "k")
     rows = [rejection(str(n)) for n in range(5)]
