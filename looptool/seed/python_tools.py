@@ -20,7 +20,7 @@ from types import ModuleType, UnionType
 from typing import Any
 
 import typing_extensions
-from docstring_parser import DocstringParam, ParseError, parse
+from docstring_parser import DocstringParam, parse
 from pydantic import PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
@@ -278,7 +278,7 @@ def _described_parameters(text: str, name: str) -> dict[str, DocstringParam]:
     """What the docstring says of each parameter, in Google's, NumPy's or reST's style."""
     try:
         found = parse(text).params
-    except (ParseError, RecursionError) as exc:
+    except Exception as exc:  # its parser also fails in ways of its own: `: :` is an IndexError
         raise DataError(f"the docstring of {name} cannot be read ({shorten(exc)})") from exc
     # NumPy's style may describe several at once: `x, y : float`.
     return {

@@ -190,6 +190,17 @@ def test_the_three_styles_of_docstrings_say_the_same(function: Callable[..., Any
     }
 
 
+def test_a_docstring_that_its_parser_fails_on_is_a_reason() -> None:
+    def odd(text: str) -> None:
+        """Say it.
+
+        : :
+        """
+
+    with pytest.raises(DataError, match="the docstring of odd cannot be read"):
+        read_function(odd)
+
+
 def test_variable_arguments_are_a_list_and_keywords_are_left_out() -> None:
     def function(*values: int, scale: float = 1.0, **options: str) -> None: ...
 
