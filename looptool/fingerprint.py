@@ -7,10 +7,13 @@ cache hit. Imports are read from the syntax tree (those inside functions too), n
 import ast
 import functools
 import hashlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of a syntax tree for all threads together and raises when two parse at once."""
 
 
 @functools.cache
@@ -54,7 +57,9 @@ def _files_of(module: str) -> Iterator[Path]:
 
 
 def _imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    with _PARSING:
+        tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("looptool"):
             for alias in node.names:
                 yield f"{node.module}.{alias.name}"

@@ -134,7 +134,9 @@ class Follower:
         work = asyncio.create_task(self._run())
         while not work.done():
             await asyncio.wait([work], timeout=POLL_S)
-            if self._halt.stopped:
+            if (
+                self._halt.stopped and not work.cancelling()
+            ):  # a second time would interrupt its closing
                 work.cancel()
         if work.cancelled():
             raise EngineError("the run was cancelled while it worked ahead; what was stored stays")

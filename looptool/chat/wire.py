@@ -7,6 +7,8 @@ HTTP/2, proxies (`direct_transport` leaves those to httpx2), streaming of bodies
 """
 
 import asyncio
+import contextlib
+import ipaddress
 import ssl
 from collections import deque
 from urllib.request import getproxies, proxy_bypass
@@ -104,20 +106,24 @@ class DirectTransport(httpx2.AsyncBaseTransport):
         if scheme == "https" and self._tls is None:
             self._tls = httpx2.create_ssl_context()
         limit = request.extensions.get("timeout", {}).get("connect")
+        connection = _Connection()
         try:
             async with asyncio.timeout(limit):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    _Connection,
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
                     host,
                     port,
                     ssl=self._tls if scheme == "https" else None,
-                    happy_eyeballs_delay=0.25,
+                    happy_eyeballs_delay=_head_start(host),
                 )
         except TimeoutError as exc:
             said = f"no connection to {host}:{port} within {limit:g} s"
             raise httpx2.ConnectTimeout(said, request=request) from exc
         except OSError as exc:
             raise httpx2.ConnectError(str(exc), request=request) from exc
+        except BaseException:
+            connection.close()  # cancelled just as it was made
+            raise
         return connection
 
     async def aclose(self) -> None:
@@ -127,6 +133,17 @@ class DirectTransport(httpx2.AsyncBaseTransport):
                 connection.close()
         self._idle.clear()
         await asyncio.sleep(0)  # lets the loop close the sockets
+
+
+def _head_start(host: str) -> float | None:
+    """Seconds that the first of a host's addresses has before the next is tried beside it.
+
+    None for an address: asyncio's race leaves a socket open when it is cancelled just as it is won.
+    """
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return None
+    return 0.25
 
 
 class _ClosedUnused(Exception):

@@ -90,7 +90,7 @@ async def post_twice(client: httpx2.AsyncClient, url: str) -> list[str]:
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"
-ZIPPED = gzip.compress(b"hello")
+ZIPPED = gzip.compress(b"hello", mtime=0)
 GZIP = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(ZIPPED)
 
 
