@@ -2,18 +2,21 @@
 
 Why not `model.generate`: a prompt's `repeats` rollouts share one pass over the prompt, rows that
 have ended leave the batch, and the log-probability of each chosen token is kept without keeping the
-scores of the whole vocabulary. On two cores that is 3 times faster for 16 prompts x 8 rollouts.
+scores of the whole vocabulary. Rollouts of a prompt share its keys, too (`looptool.engines.prefix`).
 Only models whose cache can be indexed by row (`DynamicCache`) are supported; left out: beams,
 penalties, filters.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+from looptool.engines.prefix import SharedPrompts, can_share, shared_attention
 
 PAD_MULTIPLE = 32
 """Lengths are padded to multiples of this: oneDNN prepares, and keeps, primitives by shape."""
@@ -56,6 +59,24 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self.values, value_room = _append(self.values, rooms[1], value_states)
         self._rooms = (key_room, value_room)
         return self.keys, self.values
+
+
+class ContinuationLayer(RoomyLayer):
+    """What a row has said itself; its prompt, which counts for its length, is kept elsewhere."""
+
+    def __init__(self, prompt_length: int) -> None:
+        super().__init__()
+        self._prompt_length = prompt_length
+
+    def get_seq_length(self) -> int:
+        """Tokens of the prompt and of the continuation."""
+        own: int = super().get_seq_length()
+        return self._prompt_length + own
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        """Only these rows stay."""
+        if self.is_initialized:
+            super().batch_select_indices(indices)
 
 
 def _append(
@@ -122,10 +143,38 @@ def decode(
     ids, mask = pad_left(prompts, pad_id)
     cache = make_cache(model)
     logits = _forward(model, ids, mask, positions(mask), cache)
-    if repeats > 1:
-        cache.batch_repeat_interleave(repeats)
-    logits = logits.repeat_interleave(repeats, 0)  # (rows, vocabulary), fp32
-    mask = mask.repeat_interleave(repeats, 0)
+    with ExitStack() as stack:
+        shared = None
+        if repeats > 1 and can_share(model, cache.layers, RoomyLayer):
+            shared = SharedPrompts(cache, mask, repeats)
+            stack.enter_context(shared_attention(model))
+            cache.layers = [ContinuationLayer(shared.length) for _ in cache.layers]
+        elif repeats > 1:
+            cache.batch_repeat_interleave(repeats)
+        return _continue(
+            model,
+            cache,
+            shared,
+            logits.repeat_interleave(repeats, 0),
+            mask.repeat_interleave(repeats, 0),
+            max_new_tokens=max_new_tokens,
+            end_ids=end_ids,
+            temperature=temperature,
+        )
+
+
+def _continue(
+    model: Any,
+    cache: DynamicCache,
+    shared: SharedPrompts | None,
+    logits: torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    max_new_tokens: int,
+    end_ids: Sequence[int],
+    temperature: float | None,
+) -> list[Decoded]:
+    """Token after token; `logits` (rows, vocabulary) fp32 choose the first, `mask` (rows, length)."""
     where = mask.sum(-1, keepdim=True)  # (rows, 1), position of the next token
     ends = torch.tensor(list(end_ids))
     total = len(logits)
@@ -144,16 +193,23 @@ def decode(
         keep = _rows_to_keep(open_)
         if keep is not None:
             cache.batch_select_indices(keep)
+            if shared is not None:
+                shared.select(keep)
             rows, open_, mask, where = rows[keep], open_[keep], mask[keep], where[keep]
             chosen = chosen[keep]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=-1)
-        logits = _forward(model, chosen[:, None], mask, where, cache)
+        logits = _forward(model, chosen[:, None], mask, where, cache, shared)
         where = where + 1
     return _collect(tokens, logprobs, set(end_ids))
 
 
 def _forward(
-    model: Any, ids: torch.Tensor, mask: torch.Tensor, where: torch.Tensor, cache: DynamicCache
+    model: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    where: torch.Tensor,
+    cache: DynamicCache,
+    shared: SharedPrompts | None = None,
 ) -> torch.Tensor:
     out = model(
         input_ids=ids,
@@ -162,6 +218,7 @@ def _forward(
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        **({} if shared is None else {"shared_prompts": shared}),
     )
     logits: torch.Tensor = out.logits[:, -1].float()
     return logits

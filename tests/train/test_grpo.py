@@ -28,12 +28,17 @@ def _batch(tokenizer: Any) -> tuple[Any, Any, int]:
     return torch.stack(ids), torch.stack(mask), kept
 
 
-def test_the_shared_prefix_gives_the_logits_and_gradients_of_whole_rows(tiny_model: Path) -> None:
+def test_the_pass_by_length_gives_the_logits_and_gradients_of_whole_rows(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from looptool.engines.decode import positions
-    from looptool.train.grpo import forward_shared_prefix
+    from looptool.train import forward
+
+    monkeypatch.setattr(forward, "PAD_MULTIPLE", 2)
+    monkeypatch.setattr(forward, "PROMPTS_AT_ONCE", 2)
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).train()
@@ -48,7 +53,13 @@ def test_the_shared_prefix_gives_the_logits_and_gradients_of_whole_rows(tiny_mod
 
     whole = model(input_ids=ids, attention_mask=mask, position_ids=positions(mask)).logits
     expected, expected_grads = run(whole[:, -kept - 1 : -1])
-    found, found_grads = run(forward_shared_prefix(model, ids, mask, kept))
+    logits = torch.zeros(len(ids), kept, whole.size(-1))
+    lengths = set()
+    for rows, some in forward.forward_by_length(model, ids, mask, ids.size(1) - kept):
+        logits[rows, : some.size(1)] = some
+        lengths.add(some.size(1))
+    found, found_grads = run(logits)
+    assert len(lengths) > 1
     assert torch.allclose(found, expected, atol=1e-4)
     for mine, theirs in zip(found_grads, expected_grads, strict=True):
         assert torch.allclose(mine, theirs, atol=1e-4 * float(theirs.abs().max() + 1))
