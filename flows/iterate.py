@@ -1,7 +1,7 @@
 """One iteration of the loop (method, section 1), as a Prefect flow.
 
     D_j, M_{j-1} --train--> M_j --probe--> mismatches --judge--> error seeds --expand--> new samples
-    --validate--> merge --> D_{j+1}
+    --validate--> scout --> merge --> D_{j+1}
 
 Tasks hand references to each other; every one is cached by what its artifact was made from, so running
 an iteration again shows Cached, and after a crash the next run goes on at the first missing artifact.
@@ -26,6 +26,7 @@ from tasks.record import conclude, open_iteration
 from tasks.report import publish_report
 from tasks.retracted import find_retracted
 from tasks.scope import Scope
+from tasks.scout import scout
 from tasks.streaming import working_ahead
 from tasks.train import train
 from tasks.validate import validate
@@ -45,7 +46,7 @@ def looptool(
     overrides: Overrides = {},  # noqa: B006 - Prefect reads the default as the form's value
     accept_config_change: AcceptChange = False,
 ) -> IterationRecord:
-    """Run one iteration of a campaign: train, evaluate, probe, judge, expand, validate, merge."""
+    """Run one iteration of a campaign: train, evaluate, probe, judge, expand, validate, scout, merge."""
     scope, before = open_iteration(campaign, profile, iteration, overrides, accept_config_change)
     rename_run(f"{campaign} · iteration {scope.iteration} ({name_profile(profile)})")
     start = scope.model_copy(update={"iteration": 0})
@@ -86,6 +87,9 @@ def run_round(
     verdicts = review_changes(scope, dataset, probes, verdicts)
     grown = run_stage(expand, scope=scope, dataset=dataset, verdicts=verdicts)
     checked = run_stage(validate, scope=scope, candidates=grown)
+    scouted = run_stage(
+        scout, scope=scope, policy=policy, pool=pool, history=history, expansions=checked
+    )
     merged = run_stage(
         merge,
         scope=scope,
@@ -94,6 +98,7 @@ def run_round(
         probes=probes,
         verdicts=verdicts,
         expansions=checked,
+        scouted=scouted,
         retracted=find_retracted(scope, pool, history, verdicts, checked),
     )
     record = conclude(
@@ -112,6 +117,7 @@ def run_round(
             "judge": verdicts,
             "expand": grown,
             "validate": checked,
+            "scout": scouted,
         },
     )
     publish_report(scope)

@@ -488,6 +488,21 @@ class ExpandConfig(Section):
     """Error seeds under way or not yet stored, at most: what a killed run repeats; a part holds half."""
 
 
+class ScoutConfig(Section):
+    """Answers drawn from M_j to what could enter D_{j+1}: does a group of rollouts carry signal?"""
+
+    answers: int = Field(8, ge=0)
+    """Answers to each candidate, at the temperature of training; 0 scouts nothing [paper: 0]."""
+    expansions: float = Field(1.0, ge=0)
+    """Validated expansions that are scouted, at most, as a multiple of `merge.dataset_size`."""
+    new_seeds: float = Field(0.5, ge=0)
+    """Unused seeds that are scouted, at most, as a multiple of `merge.dataset_size`."""
+    batch_size: int = Field(16, ge=1)
+    """Candidates at once."""
+    shard_size: int = Field(512, ge=1)
+    """Candidates per part; a part is committed when whole."""
+
+
 class MergeConfig(Section):
     """The next dataset (method, section 7)."""
 
@@ -664,6 +679,7 @@ class LoopConfig(Section):
     probe: ProbeConfig = ProbeConfig()
     judge: JudgeConfig = JudgeConfig()
     expand: ExpandConfig = ExpandConfig()
+    scout: ScoutConfig = ScoutConfig()
     merge: MergeConfig = MergeConfig()
     benchmarks: BenchmarksConfig = BenchmarksConfig()
     promotion: PromotionConfig = PromotionConfig()

@@ -56,6 +56,7 @@ def merge(
     probes: ArtifactRef,
     verdicts: ArtifactRef,
     expansions: ArtifactRef,
+    scouted: ArtifactRef | None = None,
     retracted: Retracted = NOTHING_RETRACTED,
 ) -> ArtifactRef:
     """D_{j+1} from D_j (the last of `history`) and what was found out about it.
@@ -70,6 +71,8 @@ def merge(
         "expansions": expansions,
         "retracted": retracted,
     }
+    if scouted is not None:
+        inputs["scouted"] = scouted
     stage = Stage("merge", scope, inputs)
     if done := stage.committed():
         return done
@@ -84,6 +87,7 @@ def merge(
         heldout=heldout_rows(seeds),
         iteration=scope.iteration,
         earlier=earlier[:-1],
+        scouted=nothing("rollouts") if scouted is None else _source(stage, scouted, "rollouts"),
         retracted=retracted,
     )
     parents = {
@@ -92,6 +96,7 @@ def merge(
         "probes": [probes],
         "verdicts": [verdicts],
         "expansions": [expansions],
+        "scouted": [] if scouted is None else [scouted],
     }
     return _write(stage, sources, parents)
 

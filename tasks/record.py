@@ -184,6 +184,9 @@ def summarise(
     table["mismatches"] = str(stats["probe"].get("mismatched", 0))
     table |= {f"  {name}": str(verdicts[name]) for name in VERDICTS}
     table["labels changed"] = f"{changed} of {proposed} proposed"
+    found = stats["scout"]["report"]
+    for name, title in (("expansions", "expansions"), ("new_seeds", "unused seeds")):
+        table[f"{title} with signal"] = f"{found[name]['mixed']} of {found[name]['asked']}"
     memory = stats["probe"]["reprobes"]
     table["forgotten, of retired"] = f"{memory['forgotten']} of {memory['asked']}"
     for name, stat in stats.items():

@@ -61,6 +61,13 @@ STAGES: dict[str, StageSpec] = {
             "looptool.seed.difficulty",
         ),
     ),
+    "scout": StageSpec(
+        (
+            *("random_seed", "scout", "merge.dataset_size", "policy.engine", "policy.dtype"),
+            *("train.temperature", "train.max_prompt_tokens", "train.max_response_tokens"),
+        ),
+        "looptool.scout",
+    ),
     "merge": StageSpec(("random_seed", "merge"), "looptool.merge"),
     **{
         name: StageSpec(("evaluate", "policy.engine", "policy.dtype"), "looptool.suites")

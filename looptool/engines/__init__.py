@@ -1,4 +1,4 @@
-"""The policy behind one small protocol: greedy answers with log-probabilities (method, section 4).
+"""The policy behind one small protocol: answers with log-probabilities (method, section 4).
 
 An engine turns prompts (chat messages and tools, rendered by the model's own chat template) into
 `Generation`s in the same order. A prompt that does not fit is a record of type `prompt_too_long`,
@@ -9,7 +9,8 @@ a crash never takes the caller along; nothing here imports torch.
     vllm           offline vLLM; one engine, or `replicas` of them as Ray actors
     endpoint       an OpenAI-compatible vLLM server that serves this checkpoint
 
-Left out on purpose: sampling, streaming, chat sessions. Probe and evaluation decode greedily.
+Probe and evaluation decode greedily (`generate`); scouting draws several answers to each prompt
+(`sample`). Left out on purpose: streaming, chat sessions.
 """
 
 import json
@@ -54,8 +55,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are drawn."""
+
+    answers: int
+    """To each prompt, at least 1."""
+    temperature: float
+    """Above 0; the whole distribution is drawn from (no top-p, no top-k)."""
+    seed: int
+    """Of the random numbers: an engine that answers the same request again gives the same answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
-    """The greedy answer to one prompt; when `failure` is set, nothing else here may be used."""
+    """One answer to one prompt; when `failure` is set, nothing else here may be used."""
 
     text: str = ""
     """Decoded without special tokens (`<tool_call>` is not one)."""
@@ -131,6 +144,17 @@ class Engine(Protocol):
         on_progress: OnProgress = None,
     ) -> list[Generation]:
         """Answer every prompt, in order; `label_texts[i]` asks for that label's probabilities."""
+        ...
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        sampling: Sampling,
+        *,
+        on_progress: OnProgress = None,
+    ) -> list[tuple[Generation, ...]]:
+        """Drawn answers to every prompt, in order; one with `failure` alone where there is none."""
         ...
 
     def info(self) -> EngineInfo:

@@ -23,6 +23,7 @@ from looptool.engines import (
     Limits,
     OnProgress,
     Prompt,
+    Sampling,
     check_model_folder,
     check_options,
 )
@@ -87,21 +88,47 @@ class ChildEngine:
 
         Raises EngineError when the process died and starting it again did not help.
         """
+        labels = None if label_texts is None else list(label_texts)
+        rows = self._answer("generate", prompts, limits, on_progress, label_texts=labels)
+        return [_read_generation(row) for row in rows]
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        sampling: Sampling,
+        *,
+        on_progress: OnProgress = None,
+    ) -> list[tuple[Generation, ...]]:
+        """See `looptool.engines.Engine.sample`; raises what `generate` raises."""
+        drawn = dataclasses.asdict(sampling)
+        rows = self._answer("sample", prompts, limits, on_progress, sampling=drawn)
+        return [tuple(map(_read_generation, answers)) for answers in rows]
+
+    def _answer(
+        self,
+        operation: str,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        on_progress: OnProgress,
+        **more: Any,
+    ) -> list[Any]:
+        """What the process answers, an element for each prompt."""
         if not prompts:
             return []
         request = {
-            "op": "generate",
+            "op": operation,
             "prompts": [[list(p.messages), list(p.tools)] for p in prompts],
             "limits": dataclasses.asdict(limits),
-            "label_texts": None if label_texts is None else list(label_texts),
+            **more,
         }
 
         def report(line: JsonObject) -> None:
             if on_progress is not None:
                 on_progress(line["done"], line["total"])
 
-        result = self._ask(request, report)
-        return [_read_generation(row) for row in result["generations"]]
+        answers: list[Any] = self._ask(request, report)["answers"]
+        return answers
 
     def _ask(self, request: JsonObject, report: Callable[[JsonObject], None]) -> JsonObject:
         for left in reversed(range(self._options.restarts + 1)):

@@ -8,7 +8,7 @@ A request that the server refuses is a record; a server that does not answer is 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from looptool.engines import (
     Limits,
     OnProgress,
     Prompt,
+    Sampling,
     count_parameters,
 )
 from looptool.engines.tokens import Row, TokenSide
@@ -97,15 +98,55 @@ class EndpointEngine:
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`; `batch_size` requests are in flight at once."""
 
-        def work(row: Row | Generation) -> Generation:
-            return row if isinstance(row, Generation) else self._answer(row, limits.max_new_tokens)
+        def ask(row: Row, _number: int) -> tuple[Generation, ...]:
+            (choice,) = self._complete(row.token_ids, limits.max_new_tokens)
+            return (self._read(row, choice, self._score_label(row)),)
 
-        found: list[Generation] = []
+        answers = self._ask_all(ask, prompts, limits, label_texts, on_progress)
+        return [one for (one,) in answers]
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        sampling: Sampling,
+        *,
+        on_progress: OnProgress = None,
+    ) -> list[tuple[Generation, ...]]:
+        """See `looptool.engines.Engine.sample`; `batch_size` requests are in flight at once."""
+
+        def ask(row: Row, number: int) -> tuple[Generation, ...]:
+            choices = self._complete(
+                row.token_ids,
+                limits.max_new_tokens,
+                n=sampling.answers,
+                temperature=sampling.temperature,
+                seed=sampling.seed + number,
+            )
+            return tuple(self._read(row, choice) for choice in choices)
+
+        return self._ask_all(ask, prompts, limits, None, on_progress)
+
+    def _ask_all(
+        self,
+        ask: Callable[[Row, int], tuple[Generation, ...]],
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        label_texts: LabelTexts,
+        on_progress: OnProgress,
+    ) -> list[tuple[Generation, ...]]:
+        """`ask`, given each prompt that fits and its number, for all of them in order."""
+
+        def work(numbered: tuple[int, Row | Generation]) -> tuple[Generation, ...]:
+            number, row = numbered
+            return (row,) if isinstance(row, Generation) else _catch_refusal(ask, row, number)
+
+        found: list[tuple[Generation, ...]] = []
         pool = ThreadPoolExecutor(limits.batch_size)
         try:
             fitted = self._tokens.fit_all(prompts, limits, label_texts, self._context)
-            for generation in pool.map(work, fitted):
-                found.append(generation)
+            for answers in pool.map(work, enumerate(fitted)):
+                found.append(answers)
                 if on_progress is not None and len(found) % limits.batch_size == 0:
                     on_progress(len(found), len(prompts))
         except openai.OpenAIError as exc:
@@ -114,45 +155,52 @@ class EndpointEngine:
             ) from exc
         finally:
             pool.shutdown(cancel_futures=True)
-        if found and all(g.failure.startswith("endpoint_refused") for g in found):
-            raise EngineError(f"endpoint {self._url} refused every request: {found[0].failure}")
+        if found and all(g[0].failure.startswith("endpoint_refused") for g in found):
+            refused = found[0][0].failure
+            raise EngineError(f"endpoint {self._url} refused every request: {refused}")
         if on_progress is not None:
             on_progress(len(prompts), len(prompts))
         return found
 
-    def _answer(self, row: Row, max_new_tokens: int) -> Generation:
-        try:
-            choice = self._complete(row.token_ids, max_new_tokens)
-            label_logprobs = self._score_label(row)
-        except (openai.BadRequestError, openai.UnprocessableEntityError) as exc:
-            return Generation(
-                failure=f"endpoint_refused: {shorten(exc)}", prompt_tokens=len(row.token_ids)
-            )
+    def _read(
+        self, row: Row, choice: dict[str, Any], scored: list[float] | None = None
+    ) -> Generation:
         if choice["finish_reason"] not in ("stop", "length"):
             return Generation(
                 failure=f"engine_{choice['finish_reason']}", prompt_tokens=len(row.token_ids)
             )
         return self._tokens.answer(
-            row, choice["token_ids"], choice["logprobs"]["token_logprobs"], label_logprobs
+            row, choice["token_ids"], choice["logprobs"]["token_logprobs"], scored
         )
 
     def _score_label(self, row: Row) -> list[float] | None:
         token_ids = [*row.token_ids, *(row.label_ids or ())]
         if row.label_ids is None or len(token_ids) >= self._context:
             return None
-        choice = self._complete(token_ids, 1, prompt_logprobs=0)
+        (choice,) = self._complete(token_ids, 1, extra={"prompt_logprobs": 0})
         tail = choice["prompt_logprobs"][-len(row.label_ids) :]
         return [
             float(seen[str(token)]["logprob"])
             for token, seen in zip(row.label_ids, tail, strict=True)
         ]
 
-    def _complete(self, token_ids: list[int], max_tokens: int, **extra: Any) -> dict[str, Any]:
+    def _complete(
+        self,
+        token_ids: list[int],
+        max_tokens: int,
+        *,
+        n: int = 1,
+        temperature: float = 0.0,
+        seed: int | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
         completion = self._client.completions.create(
             model=self._model,
             prompt=token_ids,
             max_tokens=max_tokens,
-            temperature=0.0,
+            n=n,
+            temperature=temperature,
+            seed=seed,
             top_p=1.0,
             presence_penalty=0.0,
             frequency_penalty=0.0,
@@ -161,8 +209,21 @@ class EndpointEngine:
                 **PLAIN,
                 "stop_token_ids": self._tokens.end_ids,
                 "return_token_ids": True,
-                **extra,
+                **(extra or {}),
             },
         )
-        choice: dict[str, Any] = completion.choices[0].model_dump()
-        return choice
+        return [choice.model_dump() for choice in completion.choices]
+
+
+def _catch_refusal(
+    ask: Callable[[Row, int], tuple[Generation, ...]], row: Row, number: int
+) -> tuple[Generation, ...]:
+    """What `ask` gives; a prompt that the server refuses is a record that says so."""
+    try:
+        return ask(row, number)
+    except (openai.BadRequestError, openai.UnprocessableEntityError) as exc:
+        return (
+            Generation(
+                failure=f"endpoint_refused: {shorten(exc)}", prompt_tokens=len(row.token_ids)
+            ),
+        )

@@ -39,13 +39,19 @@ def render_label(sample: Sample) -> str | None:
         return None
 
 
+def is_right(sample: Sample, reply: Reply) -> bool:
+    """Whether a reply is the label's, by the one matching rule."""
+    return answers_match(
+        reply, sample.label.as_calls(), sample.tool_specs(), ordered=sample.ordered
+    )
+
+
 def grade(sample: Sample, generation: Generation, pass_rate: float | None = None) -> ProbeResult:
     """Strict and relaxed match, first difference and perplexities of one answer."""
     if generation.failure:
         return _failed(sample, generation.failure, pass_rate)
     reply = parse_reply(generation.text)
-    label, tools = sample.label.as_calls(), sample.tool_specs()
-    matched = answers_match(reply, label, tools, ordered=sample.ordered)
+    matched = is_right(sample, reply)
     return ProbeResult(
         sample_id=sample.sample_id,
         output=generation.text,

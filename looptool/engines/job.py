@@ -1,10 +1,11 @@
-"""The engine's child process: opens a checkpoint, then answers `generate` requests."""
+"""The engine's child process: opens a checkpoint, then answers `generate` and `sample` requests."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from looptool.engines import Engine, EngineOptions, Limits, Prompt
+from looptool.engines import Engine, EngineOptions, Generation, Limits, Prompt, Sampling
 from looptool.engines.worker import Emit, serve
 from looptool.errors import EngineError
 
@@ -24,13 +25,23 @@ class _Job:
             return dataclasses.asdict(self.engine.info())
         if self.engine is None:
             raise EngineError("the engine's process was asked before a checkpoint was opened")
-        generations = self.engine.generate(
-            [Prompt(messages=m, tools=t) for m, t in request["prompts"]],
-            Limits(**request["limits"]),
-            label_texts=request["label_texts"],
-            on_progress=lambda done, total: emit({"done": done, "total": total}),
-        )
-        return {"generations": [dataclasses.asdict(g) for g in generations]}
+        prompts = [Prompt(messages=m, tools=t) for m, t in request["prompts"]]
+        limits = Limits(**request["limits"])
+
+        def tell(done: int, total: int) -> None:
+            emit({"done": done, "total": total})
+
+        if request["op"] == "sample":
+            sampling = Sampling(**request["sampling"])
+            drawn = self.engine.sample(prompts, limits, sampling, on_progress=tell)
+            return {"answers": [_as_rows(answers) for answers in drawn]}
+        labels = request["label_texts"]
+        greedy = self.engine.generate(prompts, limits, label_texts=labels, on_progress=tell)
+        return {"answers": _as_rows(greedy)}
+
+
+def _as_rows(generations: Iterable[Generation]) -> list[JsonObject]:
+    return [dataclasses.asdict(generation) for generation in generations]
 
 
 def load_engine(name: str, folder: Path, options: EngineOptions) -> Engine:

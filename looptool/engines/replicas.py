@@ -10,9 +10,10 @@ needs looptool and vLLM in the environment that its Ray runs in, and the checkpo
 A replica's GPUs lie on one node; an engine over several nodes is left out.
 """
 
+import dataclasses
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from looptool.engines import (
     Limits,
     OnProgress,
     Prompt,
+    Sampling,
 )
 from looptool.engines.process import package_path, thread_env
 from looptool.errors import ConfigError, EngineError, LoopToolError, shorten
@@ -82,6 +84,12 @@ class Replica:
         """See `looptool.engines.Engine.generate`."""
         return self._engine().generate(prompts, limits, label_texts=labels)
 
+    def sample(
+        self, prompts: list[Prompt], limits: Limits, sampling: Sampling
+    ) -> list[tuple[Generation, ...]]:
+        """See `looptool.engines.Engine.sample`."""
+        return self._engine().sample(prompts, limits, sampling)
+
 
 class ReplicatedEngine:
     """`looptool.engines.Engine` over `replicas` Ray actors."""
@@ -133,20 +141,42 @@ class ReplicatedEngine:
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`."""
         labels = list(label_texts) if label_texts is not None else [None] * len(prompts)
-        portions = cut(len(prompts), len(self._replicas))
+
+        def ask(replica: Any, where: slice) -> Any:
+            return replica.generate.remote(list(prompts[where]), labels[where], limits)
+
+        return self._spread(ask, len(prompts), on_progress)
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        sampling: Sampling,
+        *,
+        on_progress: OnProgress = None,
+    ) -> list[tuple[Generation, ...]]:
+        """See `looptool.engines.Engine.sample`."""
+
+        def ask(replica: Any, where: slice) -> Any:
+            own = dataclasses.replace(sampling, seed=sampling.seed + where.start)
+            return replica.sample.remote(list(prompts[where]), limits, own)
+
+        return self._spread(ask, len(prompts), on_progress)
+
+    def _spread(
+        self, ask: Callable[[Any, slice], Any], total: int, on_progress: OnProgress
+    ) -> list[Any]:
+        """What `ask` gets from the replicas for all portions of `total` prompts, in order."""
+        portions = cut(total, len(self._replicas))
         waiting = deque(range(len(portions)))
         free = deque(range(len(self._replicas)))
         running: dict[Any, tuple[int, int]] = {}  # reference -> (portion, replica)
-        found: dict[int, list[Generation]] = {}
+        found: dict[int, list[Any]] = {}
         deaths = 0
         while len(found) < len(portions):
             while waiting and free:
                 portion, replica = waiting.popleft(), free.popleft()
-                where = portions[portion]
-                call = self._replicas[replica].generate.remote(
-                    list(prompts[where]), labels[where], limits
-                )
-                running[call] = portion, replica
+                running[ask(self._replicas[replica], portions[portion])] = portion, replica
             done, _ = ray.wait(list(running), num_returns=1)
             portion, replica = running.pop(done[0])
             try:
@@ -159,8 +189,8 @@ class ReplicatedEngine:
                 waiting.appendleft(portion)
             free.append(replica)
             if on_progress is not None:
-                on_progress(sum(map(len, found.values())), len(prompts))
-        return [generation for i in range(len(portions)) for generation in found[i]]
+                on_progress(sum(map(len, found.values())), total)
+        return [answer for i in range(len(portions)) for answer in found[i]]
 
 
 class ReplicaDied(EngineError):

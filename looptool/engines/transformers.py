@@ -1,22 +1,33 @@
-"""The policy by Hugging Face transformers: greedy, batched, without a server.
+"""The policy by Hugging Face transformers: batched, without a server.
 
 Runs inside the child process (`looptool.engines.job`), never in the caller's. Prompts are sorted by
 length and padded on the left to multiples of 32; log-probabilities come from fp32 logits.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
-from looptool.engines import EngineInfo, Generation, LabelTexts, Limits, OnProgress, Prompt
+from looptool.engines import (
+    EngineInfo,
+    Generation,
+    LabelTexts,
+    Limits,
+    OnProgress,
+    Prompt,
+    Sampling,
+)
 from looptool.engines.attention import share_grouped_keys
 from looptool.engines.decode import Decoded, decode, pad_left, positions
 from looptool.engines.tokens import Row, TokenSide
 from looptool.errors import ConfigError
+
+T = TypeVar("T")
 
 LOGIT_FLOATS = 1 << 27
 """Largest block of logits that label scoring holds at once (512 MiB)."""
@@ -59,15 +70,8 @@ class TransformersEngine:
         on_progress: OnProgress = None,
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`."""
-        found: dict[int, Generation] = {}
-        rows: dict[int, Row] = {}
-        for i, row in enumerate(self._tokens.fit_all(prompts, limits, label_texts)):
-            if isinstance(row, Generation):
-                found[i] = row
-            else:
-                rows[i] = row
-        order = sorted(rows, key=lambda i: len(rows[i].token_ids))
-        for batch in _batches(order, limits.batch_size):
+        found, rows = self._fit(prompts, limits, label_texts)
+        for batch in _batches(_by_length(rows), limits.batch_size):
             taken = [rows[i] for i in batch]
             decoded = self._decode([row.token_ids for row in taken], limits.max_new_tokens)
             scored = self._score_labels(taken)
@@ -77,13 +81,53 @@ class TransformersEngine:
                 on_progress(len(found), len(prompts))
         return [found[i] for i in range(len(prompts))]
 
-    def _decode(self, rows: Sequence[Sequence[int]], max_new_tokens: int) -> list[Decoded]:
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        sampling: Sampling,
+        *,
+        on_progress: OnProgress = None,
+    ) -> list[tuple[Generation, ...]]:
+        """See `looptool.engines.Engine.sample`."""
+        failed, rows = self._fit(prompts, limits)
+        found: dict[int, tuple[Generation, ...]] = {i: (one,) for i, one in failed.items()}
+        torch.manual_seed(sampling.seed)
+        for batch in _batches(_by_length(rows), limits.batch_size):
+            decoded = self._decode(
+                [rows[i].token_ids for i in batch], limits.max_new_tokens, sampling
+            )
+            for i, answers in zip(batch, _batches(decoded, sampling.answers), strict=True):
+                found[i] = tuple(
+                    self._tokens.answer(rows[i], one.token_ids, one.logprobs) for one in answers
+                )
+            if on_progress is not None:
+                on_progress(len(found), len(prompts))
+        return [found[i] for i in range(len(prompts))]
+
+    def _fit(
+        self, prompts: Sequence[Prompt], limits: Limits, label_texts: LabelTexts = None
+    ) -> tuple[dict[int, Generation], dict[int, Row]]:
+        """By number of the prompt: the records of those that do not fit, and the tokens of the others."""
+        fitted = dict(enumerate(self._tokens.fit_all(prompts, limits, label_texts)))
+        failed = {i: row for i, row in fitted.items() if isinstance(row, Generation)}
+        return failed, {i: row for i, row in fitted.items() if isinstance(row, Row)}
+
+    def _decode(
+        self,
+        rows: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        sampling: Sampling | None = None,
+    ) -> list[Decoded]:
+        """Greedy answers, one a row; or those that are drawn, the ones of a row side by side."""
         found: list[Decoded] = decode(
             self._model,
             rows,
             max_new_tokens=max_new_tokens,
             end_ids=self._tokens.end_ids,
             pad_id=self._pad,
+            repeats=sampling.answers if sampling else 1,
+            temperature=sampling.temperature if sampling else None,
         )
         return found
 
@@ -116,7 +160,11 @@ class TransformersEngine:
         return [tuple(row[-len(a) :]) for row, a in zip(picked.tolist(), answers, strict=True)]
 
 
-def _batches(items: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
+def _by_length(rows: Mapping[int, Row]) -> list[int]:
+    return sorted(rows, key=lambda i: len(rows[i].token_ids))
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
     iterator = iter(items)
     while batch := tuple(itertools.islice(iterator, size)):
         yield batch

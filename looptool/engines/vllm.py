@@ -26,6 +26,7 @@ from looptool.engines import (
     Limits,
     OnProgress,
     Prompt,
+    Sampling,
     count_parameters,
 )
 from looptool.engines.tokens import Row, TokenSide
@@ -71,7 +72,7 @@ class VllmEngine:
         """See `looptool.engines.Engine.generate`."""
         found: dict[int, Generation] = {}
         rows: dict[int, Row] = {}
-        params = self._greedy(limits.max_new_tokens)
+        params = self._params(limits.max_new_tokens)
         fitted = self._tokens.fit_all(prompts, limits, label_texts, self._context)
         for i, row in enumerate(fitted):
             if isinstance(row, Generation):
@@ -82,12 +83,40 @@ class VllmEngine:
                 self._add_label(i, row)
         outputs = self._collect(len(found), len(prompts), limits.batch_size, on_progress)
         for i, row in rows.items():
-            found[i] = self._read(row, outputs[str(i)], outputs.get(f"{LABEL}{i}"))
+            scored = self._read_label(row, outputs.get(f"{LABEL}{i}"))
+            found[i] = self._read(row, outputs[str(i)].outputs[0], scored)
         return [found[i] for i in range(len(prompts))]
 
-    def _greedy(self, max_new_tokens: int) -> SamplingParams:
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        limits: Limits,
+        sampling: Sampling,
+        *,
+        on_progress: OnProgress = None,
+    ) -> list[tuple[Generation, ...]]:
+        """See `looptool.engines.Engine.sample`."""
+        found: dict[int, tuple[Generation, ...]] = {}
+        rows: dict[int, Row] = {}
+        for i, row in enumerate(self._tokens.fit_all(prompts, limits, None, self._context)):
+            if isinstance(row, Generation):
+                found[i] = (row,)
+            else:
+                rows[i] = row
+                self._add(str(i), row.token_ids, self._params(limits.max_new_tokens, sampling, i))
+        outputs = self._collect(len(found), len(prompts), limits.batch_size, on_progress)
+        for i, row in rows.items():
+            found[i] = tuple(self._read(row, answer) for answer in outputs[str(i)].outputs)
+        return [found[i] for i in range(len(prompts))]
+
+    def _params(
+        self, max_new_tokens: int, sampling: Sampling | None = None, number: int = 0
+    ) -> SamplingParams:
+        """Greedy, or the draws for one of the prompts: each request has random numbers of its own."""
         return SamplingParams(
-            temperature=0.0,
+            n=sampling.answers if sampling else 1,
+            temperature=sampling.temperature if sampling else 0.0,
+            seed=sampling.seed + number if sampling else None,
             max_tokens=max_new_tokens,
             logprobs=0,
             stop_token_ids=self._tokens.end_ids,
@@ -135,16 +164,18 @@ class VllmEngine:
             on_progress(total, total)
         return outputs
 
-    def _read(self, row: Row, output: Any, label: Any | None) -> Generation:
-        answer = output.outputs[0]
+    def _read_label(self, row: Row, label: Any | None) -> Sequence[float] | None:
+        if label is None or row.label_ids is None:
+            return None
+        # One number for each token but the first; the label's are the last ones.
+        scored: Sequence[float] = label.prompt_logprobs.logprobs[-len(row.label_ids) :]
+        return scored
+
+    def _read(self, row: Row, answer: Any, scored: Sequence[float] | None = None) -> Generation:
         if answer.finish_reason not in ("stop", "length"):
             return Generation(
                 failure=f"engine_{answer.finish_reason}", prompt_tokens=len(row.token_ids)
             )
-        scored = None
-        if label is not None and row.label_ids is not None:
-            # One number for each token but the first; the label's are the last ones.
-            scored = label.prompt_logprobs.logprobs[-len(row.label_ids) :]
         return self._tokens.answer(row, answer.token_ids, answer.logprobs.logprobs, scored)
 
 

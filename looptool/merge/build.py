@@ -25,7 +25,13 @@ from looptool.merge.keys import KINDS, ORIGINS, Facts, Reader
 from looptool.merge.near import Sketcher
 from looptool.merge.places import Builder, deal_in_turn
 from looptool.merge.report import BenchmarkReport, MergeReport
-from looptool.merge.select import Parts, correct_labels, find_routes, sort_out
+from looptool.merge.select import (
+    Parts,
+    correct_labels,
+    find_outcomes,
+    find_routes,
+    sort_out,
+)
 from looptool.merge.sources import MergeInputs, MergeSources, Source, chain_sources
 from looptool.merge.write import UNCHANGED, spill, write_parts
 from looptool.ngrams import U64, hash_text
@@ -222,8 +228,9 @@ class _Merge:
         new = shuffle_rows(facts, facts.rows_of("pool"), self._random_seed, "new", self._makes)
         sketches = self._sketcher.finish() if self._sketcher else None
         gate = Gate(facts, self._ledger, sketches, self._find_contaminated())
+        outcomes = find_outcomes(facts, self._inputs.scouted)
         if self._makes == 1:
-            builder = Builder(config, gate, facts, parts, {"new_seeds": new})
+            builder = Builder(config, gate, facts, parts, outcomes, {"new_seeds": new})
             builder.add("new_seeds", new, config.dataset_size)
             return builder
         grown = deal_in_turn(facts, self._random_seed)
@@ -234,7 +241,7 @@ class _Merge:
             "new_seeds": new,
             "expansions": grown,
         }
-        builder = Builder(config, gate, facts, parts, offered)
+        builder = Builder(config, gate, facts, parts, outcomes, offered)
         builder.fill(new, grown, round(new_seed_rate(config, self._makes) * config.dataset_size))
         builder.record_leavers(grown, self._ledger)
         return builder

@@ -3,12 +3,18 @@
 **Size rule.** Every D_j has `dataset_size` samples. Places are given in this order, each part at
 most what is left: samples whose probe failed for infrastructure reasons (as they are); all error
 seeds; the top `high_ppl_rate` of the mastered and both-correct samples; unused seeds by the round's
-rate; expansions, one for each error seed in turn, then a second one, and so on. Error seeds that no
-rollout solved, and their expansions, come after the others of their part and have at most
-`unsolved_rate_max` of the places together: a group without a right answer carries no signal. So too many
+rate; expansions, one for each error seed in turn, then a second one, and so on. So too many
 expansions are cut evenly over their seeds, and unused seeds, which can wait, give way before
-anything that cannot. Places that stay empty are filled with the next mastered samples by
-perplexity, then with more unused seeds; what is still missing is reported as `short_by`. With
+anything that cannot. Places that stay empty are filled with further seeds of mixed outcome, then with
+the next mastered samples by perplexity, then with other unused seeds; what is still missing is
+reported as `short_by`.
+
+**Signal.** A group of rollouts that are all right or all wrong teaches nothing in GRPO. Seeds and
+expansions that scouting (`looptool.scout`) found of mixed outcome come first in their part; those
+that it found always right have no place, as long as there is anything else. What has no row of
+scouting is judged by the training: error seeds that no rollout solved and the expansions of these
+come, with those that scouting found never right, after the others of their part and have at most
+`unsolved_rate_max` of the places together. With
 `shares` each part has at most its share instead. Samples whose label calls nothing have at most
 `no_call_rate_max` of the places, those that call at most what `no_call_rate_min` leaves: the paper's
 models learn to abstain (relevance 77.8 -> 61.1). The order of the result is a seeded shuffle, the same
@@ -20,11 +26,12 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from looptool.config import MergeConfig
 from looptool.merge.hygiene import Gate, Ledger, Quota, Rows, shuffle_rows
 from looptool.merge.keys import ORIGINS, Facts
-from looptool.merge.select import Parts, count_selected
+from looptool.merge.select import ALL_RIGHT, MIXED, NONE_RIGHT, UNKNOWN, Parts, count_selected
 from looptool.merge.write import UNCHANGED
 from looptool.records import Origin
 
@@ -51,12 +58,15 @@ class Builder:
         gate: Gate,
         facts: Facts,
         parts: Parts,
+        outcomes: NDArray[np.int8],
         offered: Mapping[str, Rows],
     ) -> None:
+        """`outcomes`: what scouting says of each row, as `find_outcomes` gives it."""
         self._config = config
         self._gate = gate
         self._facts = facts
         self._parts = parts
+        self._outcomes = outcomes
         calls = facts.column("calls")
         without = sum(int((~calls[rows]).sum()) for rows in offered.values())
         self._quota = Quota(config, without)
@@ -71,7 +81,7 @@ class Builder:
         parts, ids = self._parts, self._facts.column("id")
         without_signal = ids[parts.unsolved]
         unsolved = np.isin(ids[parts.errors], without_signal)
-        grown_unsolved = np.isin(self._facts.column("parent")[grown], without_signal)
+        seed, likely, unlikely = self._outcomes[new], *self._sort_grown(grown)
         few = round(self._config.unsolved_rate_max * self._config.dataset_size)
         self._set_origin(parts.errors, Origin.ERROR_SEED)
         self._set_origin(parts.ranked, Origin.HIGH_PPL)
@@ -82,12 +92,24 @@ class Builder:
         room = _less(room, self.add("error_seeds", parts.errors[~unsolved], room))
         few -= self.add("unsolved_error_seeds", parts.errors[unsolved], _least(few, room))
         self._add_ranked()
-        self.add("new_seeds", new, self._cap("new_seeds", new_places))
+        hopeful = np.concatenate([new[seed == MIXED], new[seed == UNKNOWN]])
+        self.add("new_seeds", hopeful, self._cap("new_seeds", new_places))
         room = self._cap("expansions", None)
-        room = _less(room, self.add("expansions", grown[~grown_unsolved], room))
-        self.add("unsolved_expansions", grown[grown_unsolved], _least(few, room))
+        room = _less(room, self.add("expansions", likely, room))
+        self.add("unsolved_expansions", unlikely, _least(few, room))
+        self.add("filled_mixed_seeds", new[seed == MIXED])
         self.add("filled_high_ppl", parts.ranked)
-        self.add("filled_new_seeds", new)
+        self.add("filled_new_seeds", np.concatenate([hopeful, new[seed == NONE_RIGHT], new]))
+
+    def _sort_grown(self, grown: Rows) -> tuple[Rows, Rows]:
+        """Expansions that are likely to carry signal, and those that are not; the always right are neither."""
+        outcome = self._outcomes[grown]
+        hard = np.isin(
+            self._facts.column("parent")[grown], self._facts.column("id")[self._parts.unsolved]
+        )
+        likely = [grown[outcome == MIXED], grown[(outcome == UNKNOWN) & ~hard]]
+        unlikely = [grown[(outcome == UNKNOWN) & hard], grown[outcome == NONE_RIGHT]]
+        return np.concatenate(likely), np.concatenate(unlikely)
 
     def _add_ranked(self) -> None:
         """The samples chosen among the mastered and both-correct ones."""
@@ -146,10 +168,16 @@ class Builder:
         family = np.isin(ids[rest], without_signal)
         family |= np.isin(self._facts.column("parent")[rest], without_signal)
         calls = self._facts.column("calls")
-        for row, never in zip(rest.tolist(), family.tolist(), strict=True):
+        outcomes = self._outcomes[rest]
+        family &= outcomes != MIXED
+        family |= outcomes == NONE_RIGHT
+        always = outcomes == ALL_RIGHT
+        for row, never, solved in zip(rest.tolist(), family.tolist(), always.tolist(), strict=True):
             if settled[row]:
                 continue
-            if never:
+            if solved:
+                ledger.record(row, "dropped", "always_right")
+            elif never:
                 ledger.record(row, "dropped", "never_solved")
             else:
                 crowded = not calls[row] and not self._quota.has_room(False)

@@ -20,6 +20,8 @@ from looptool.schema import from_table, records_of, table_of, to_table
 
 PROMPT_TOO_LONG = "prompt_too_long"
 """The one probe failure that is about the sample and not about the machine."""
+NONE_RIGHT, UNKNOWN, MIXED, ALL_RIGHT = range(4)
+"""What scouting says of a row: a group of rollouts carries signal where the outcome is mixed."""
 PROBE_COLUMNS = ("failure", "matched", "pass_rate", "ppl_output", "ppl_call", "ppl_label")
 LEAVING = {
     "prompt_too_long": ("dropped", PROMPT_TOO_LONG),
@@ -162,6 +164,24 @@ def _read_judgements(source: Source, wanted: frozenset[int]) -> Mapping[str, Jud
         table = pa.table(batch.filter(pa.array(keep, pa.bool_())))
         for judgement in records_of(list(from_table(source.kind, table)), Judgement):
             found[judgement.sample_id] = judgement
+    return found
+
+
+def find_outcomes(facts: Facts, scouted: Source) -> NDArray[np.int8]:
+    """What scouting says of each row, as one of the four codes."""
+    stats = _scan(scouted, ("rollouts", "passed")).filter(pl.col("rollouts") > 0)
+    codes = stats.select(
+        "id",
+        pl.when(pl.col("passed") == 0)
+        .then(pl.lit(NONE_RIGHT, pl.Int8))
+        .when(pl.col("passed") < pl.col("rollouts"))
+        .then(pl.lit(MIXED, pl.Int8))
+        .otherwise(pl.lit(ALL_RIGHT, pl.Int8))
+        .alias("code"),
+    )
+    rows = pl.DataFrame({"id": facts.column("id")})
+    joined = rows.join(codes, on="id", how="left", maintain_order="left")
+    found: NDArray[np.int8] = joined["code"].fill_null(UNKNOWN).to_numpy()
     return found
 
 

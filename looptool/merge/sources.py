@@ -5,12 +5,20 @@ to write the rows that it kept. So rows are wide on disk and nowhere else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from looptool.records import Judgement, ProbeResult, Record, Retracted, Sample, Split
+from looptool.records import (
+    Judgement,
+    ProbeResult,
+    Record,
+    Retracted,
+    RolloutStat,
+    Sample,
+    Split,
+)
 from looptool.schema import to_table
 
 BATCH_ROWS = 8192
@@ -71,6 +79,8 @@ class MergeSources:
     """j; the result is D_{j+1}."""
     earlier: Sequence[Source] = ()
     """D_1 … D_{j-1}."""
+    scouted: Source = field(default_factory=lambda: nothing("rollouts"))
+    """How M_j did on expansions and unused seeds, of kind `rollouts`; those without a row are unknown."""
     retracted: Retracted = NOTHING_RETRACTED
     """What people have taken out: the result is as if it had never been."""
 
@@ -116,6 +126,8 @@ class MergeInputs:
     """j; the result is D_{j+1}."""
     earlier: Sequence[Sample] = ()
     """Samples of D_1 … D_{j-1}."""
+    scouted: Sequence[RolloutStat] = ()
+    """How M_j did on expansions and unused seeds; those without a row are unknown."""
     retracted: Retracted = NOTHING_RETRACTED
     """What people have taken out: the result is as if it had never been."""
 
@@ -130,6 +142,7 @@ class MergeInputs:
             heldout=records_source("samples", self.heldout),
             iteration=self.iteration,
             earlier=(records_source("samples", self.earlier),),
+            scouted=records_source("rollouts", self.scouted),
             retracted=self.retracted,
         )
 

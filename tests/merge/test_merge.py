@@ -23,6 +23,7 @@ from looptool.records import (
     Label,
     Origin,
     ProbeResult,
+    RolloutStat,
     Sample,
     Split,
     ToolCall,
@@ -210,6 +211,7 @@ def test_empty_places_go_to_mastered_samples_then_to_unused_seeds_then_stay_empt
         "new_seeds": 4,
         "expansions": 0,
         "unsolved_expansions": 0,
+        "filled_mixed_seeds": 0,
         "filled_high_ppl": 6,
         "filled_new_seeds": 0,
     }
@@ -412,3 +414,97 @@ def test_what_every_rollout_solved_is_left_out_unless_the_profile_says_otherwise
     assert strict.report.by_origin == {"high_ppl": 1}
     assert strict.report.left_out == {"dropped: always_solved": 3}
     assert merge(config(4, skip_solved=False), current=samples, probes=probes).report.size == 4
+
+
+def scouted(sample: Sample, passed: int) -> RolloutStat:
+    return RolloutStat(sample_id=sample.sample_id, rollouts=8, passed=passed, parse_errors=0)
+
+
+def test_what_scouting_found_of_mixed_outcome_comes_first_in_its_part() -> None:
+    seeds = [make(f"seed {n}") for n in range(12)]
+    error = make("error")
+    expansions = [grow(error, n) for n in range(6)]
+    outcome = merge(
+        config(7, new_seed_rates=(3 / 7,)),
+        pool=seeds,
+        current=[error],
+        probes=[probe(error, False, pass_rate=0.25)],
+        judgements=[judged(error, "PRED_WRONG")],
+        expansions=expansions,
+        scouted=[
+            *(scouted(seed, 0) for seed in seeds[:4]),
+            *(scouted(seed, 8) for seed in seeds[4:8]),
+            *(scouted(seed, 3) for seed in seeds[8:10]),
+            *(scouted(grown, 5) for grown in expansions[2:5]),
+            scouted(expansions[5], 8),
+        ],
+    )
+    fates = reasons(outcome)
+    kept = {name for name, (fate, _) in fates.items() if fate == "kept"}
+    assert {s.sample_id for s in (error, *seeds[8:10], *expansions[2:5])} < kept
+    # Two seeds of mixed outcome, then one that nobody scouted; none of those without signal.
+    (third,) = kept - {s.sample_id for s in (error, *seeds[8:10], *expansions[2:5])}
+    assert third in {s.sample_id for s in seeds[10:]}
+    assert fates[expansions[5].sample_id] == ("dropped", "always_right")
+    assert fates[expansions[0].sample_id] == ("dropped", "no_place_left")
+
+
+def test_expansions_of_an_unsolved_seed_are_let_in_once_scouting_has_seen_signal() -> None:
+    error = make("error")
+    expansions = [grow(error, n) for n in range(8)]
+    inputs: dict[str, Any] = {
+        "current": [error],
+        "probes": [probe(error, False, pass_rate=0.0)],
+        "judgements": [judged(error, "PRED_WRONG")],
+        "expansions": expansions,
+    }
+    blind = merge(config(10), **inputs)
+    assert len(blind.dataset) == 1  # one place in ten for what carries no signal
+    seen = merge(
+        config(10),
+        **inputs,
+        scouted=[
+            *(scouted(grown, 1) for grown in expansions[:5]),
+            *(scouted(grown, 0) for grown in expansions[5:]),
+        ],
+    )
+    kept = {sample.sample_id for sample in seen.dataset}
+    assert {s.sample_id for s in expansions[:5]} < kept
+    assert len(kept) == 6
+    never = [s for s in expansions[5:] if s.sample_id not in kept]
+    assert {reasons(seen)[s.sample_id] for s in never} == {("dropped", "never_solved")}
+
+
+def test_empty_places_go_to_seeds_of_mixed_outcome_before_mastered_samples() -> None:
+    seeds = [make(f"seed {n}") for n in range(6)]
+    mastered = [make(f"known {n}") for n in range(6)]
+    outcome = merge(
+        config(6, new_seed_rates=(), high_ppl_rate=0.0),
+        pool=seeds,
+        current=mastered,
+        probes=[probe(sample, True) for sample in mastered],
+        scouted=[
+            scouted(seed, number) for number, seed in zip((8, 0, 1, 4, 7, 8), seeds, strict=True)
+        ],
+    )
+    kept = {s.sample_id for s in outcome.dataset}
+    assert {s.sample_id for s in seeds[2:5]} < kept
+    assert len(kept & {s.sample_id for s in mastered}) == 3
+    assert outcome.report.taken["filled_mixed_seeds"] == 3
+
+
+def test_places_that_nothing_else_fills_go_to_seeds_without_signal() -> None:
+    seeds = [make(f"seed {n}") for n in range(4)]
+    outcome = merge(
+        config(4, new_seed_rates=()),
+        pool=seeds,
+        scouted=[scouted(seed, passed) for seed, passed in zip(seeds, (8, 0, 8, 0), strict=True)],
+    )
+    assert len(outcome.dataset) == 4
+    short = merge(
+        config(2, new_seed_rates=()),
+        pool=seeds,
+        scouted=[scouted(seed, passed) for seed, passed in zip(seeds, (8, 0, 8, 0), strict=True)],
+    )
+    # What M_j never gets right may still be learnt; what it always does is learnt.
+    assert {s.sample_id for s in short.dataset} == {seeds[1].sample_id, seeds[3].sample_id}

@@ -1,0 +1,160 @@
+"""Scouting: what M_j gets right sometimes, among the samples that could enter D_{j+1}. Not in the paper.
+
+A group of rollouts that are all right or all wrong has no gradient in GRPO. Of what is in D_j, training
+has measured that by itself; of expansions and unused seeds nobody knows, and most of them carry no
+signal. So M_j answers some of them a few times, as it would in training, and the merge
+(`looptool.merge.places`) prefers those with mixed outcome. It costs inference alone.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from looptool.artifacts import ArtifactWriter, shards
+from looptool.calls import parse_reply
+from looptool.config import ScoutConfig, TrainConfig
+from looptool.engines import Engine, Generation, Limits, Sampling
+from looptool.engines.grading import build_prompt, is_right
+from looptool.records import Origin, RolloutStat, Sample, draw
+
+__all__ = ["ScoutReport", "Scouted", "choose_candidates", "scout_parts", "summarise_scouting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scouted:
+    """Counts of one sort of candidates."""
+
+    asked: int
+    mixed: int
+    """Some answers right and some wrong: a group of rollouts would carry signal."""
+    solved: int
+    """All right."""
+    unsolved: int
+    """None right."""
+    failed: int
+    """No answer at all, such as a prompt that training would leave out as too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoutReport:
+    """What was found, and what it cost."""
+
+    expansions: Scouted
+    new_seeds: Scouted
+    answers: int
+    seconds: float
+    samples_per_s: float
+
+
+def choose_candidates(
+    expansions: Sequence[Sample],
+    unused: Sequence[Sample],
+    config: ScoutConfig,
+    dataset_size: int,
+    *,
+    random_seed: int,
+    iteration: int,
+) -> list[Sample]:
+    """The expansions, one of each error seed in turn, and drawn seeds, as many as are to be scouted.
+
+    The order of the inputs plays no part.
+    """
+
+    if not config.answers:
+        return []
+
+    def place(sample: Sample) -> str:
+        return draw(random_seed, "scout", iteration, sample.sample_id)
+
+    turns: Counter[str | None] = Counter()
+    dealt: list[tuple[int, Sample]] = []
+    for sample in sorted(expansions, key=place):
+        dealt.append((turns[sample.parent_id], sample))
+        turns[sample.parent_id] += 1
+    dealt.sort(key=lambda pair: pair[0])
+    grown = [sample for _, sample in dealt][: round(config.expansions * dataset_size)]
+    return [*grown, *sorted(unused, key=place)[: round(config.new_seeds * dataset_size)]]
+
+
+def scout_parts(
+    candidates: Sequence[Sample],
+    config: ScoutConfig,
+    training: TrainConfig,
+    writer: ArtifactWriter,
+    open_engine: Callable[[], AbstractContextManager[Engine]],
+    *,
+    random_seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[RolloutStat], ScoutReport]:
+    """Draw answers to each candidate, part by part, into table `rollouts`; finished parts are kept.
+
+    A candidate without an answer has a row with no rollouts.
+    """
+    found: list[RolloutStat] = []
+    began, fresh = time.monotonic(), 0
+    limits = Limits(training.max_response_tokens, training.max_prompt_tokens, config.batch_size)
+
+    def show(done: int, _total: int) -> None:
+        if on_progress is not None:
+            on_progress(len(found) + done, len(candidates))
+
+    for number, samples in shards(candidates, config.shard_size):
+        rows = writer.load_part("rollouts", "rollouts", number, RolloutStat)
+        if rows is None:
+            seed = int(draw(random_seed, "scout", number)[:8], 16)
+            sampling = Sampling(config.answers, training.temperature, seed)
+            with open_engine() as engine:
+                answers = engine.sample(
+                    [build_prompt(sample) for sample in samples],
+                    limits,
+                    sampling,
+                    on_progress=show,
+                )
+            rows = [_count(*pair) for pair in zip(samples, answers, strict=True)]
+            fresh += len(rows)
+            writer.write("rollouts", "rollouts", rows, number)
+        found += rows
+    if not candidates:
+        writer.write("rollouts", "rollouts", found)
+    return found, summarise_scouting(candidates, found, time.monotonic() - began, fresh)
+
+
+def _count(sample: Sample, answers: Sequence[Generation]) -> RolloutStat:
+    replies = [parse_reply(answer.text) for answer in answers if not answer.failure]
+    return RolloutStat(
+        sample_id=sample.sample_id,
+        rollouts=len(replies),
+        passed=sum(is_right(sample, reply) for reply in replies),
+        parse_errors=sum(reply.error is not None for reply in replies),
+    )
+
+
+def summarise_scouting(
+    candidates: Sequence[Sample], found: Sequence[RolloutStat], seconds: float, fresh: int
+) -> ScoutReport:
+    """Counts by sort of candidate; `fresh` of them were scouted in `seconds`."""
+    pairs = list(zip(candidates, found, strict=True))
+    grown = [row for sample, row in pairs if sample.origin is Origin.EXPANSION]
+    seeds = [row for sample, row in pairs if sample.origin is not Origin.EXPANSION]
+    return ScoutReport(
+        expansions=_describe(grown),
+        new_seeds=_describe(seeds),
+        answers=sum(row.rollouts for row in found),
+        seconds=seconds,
+        samples_per_s=fresh / seconds if seconds > 0 else 0.0,
+    )
+
+
+def _describe(rows: Sequence[RolloutStat]) -> Scouted:
+    known = [row for row in rows if row.rollouts]
+    solved = sum(row.passed == row.rollouts for row in known)
+    unsolved = sum(row.passed == 0 for row in known)
+    return Scouted(
+        asked=len(rows),
+        mixed=len(known) - solved - unsolved,
+        solved=solved,
+        unsolved=unsolved,
+        failed=len(rows) - len(known),
+    )

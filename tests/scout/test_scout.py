@@ -1,0 +1,127 @@
+"""What could enter the next dataset is answered a few times, and the outcome is counted."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from looptool.artifacts import ArtifactWriter, Store
+from looptool.config import ScoutConfig, TrainConfig
+from looptool.engines import Engine, EngineInfo, Generation, Limits, Prompt, Sampling
+from looptool.engines.grading import render_label
+from looptool.records import Origin, RolloutStat, Sample
+from looptool.scout import Scouted, choose_candidates, scout_parts
+from tests.rows import decision
+
+TRAINING = TrainConfig(temperature=1.3, max_prompt_tokens=70, max_response_tokens=9)
+
+
+def grown(parent: str, number: int) -> Sample:
+    return decision(f"{parent} {number}", origin=Origin.EXPANSION, parent_id=parent)
+
+
+class Dice:
+    """An engine that is right as often as a sample's text says."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.known = {str(sample.chat()): sample for sample in samples}
+        self.asked: list[tuple[Sampling, Limits, int]] = []
+
+    def sample(
+        self, prompts: Sequence[Prompt], limits: Limits, sampling: Sampling, **_more: Any
+    ) -> list[tuple[Generation, ...]]:
+        self.asked.append((sampling, limits, len(prompts)))
+        return [self._answer(self.known[str(p.messages)], sampling) for p in prompts]
+
+    def _answer(self, sample: Sample, sampling: Sampling) -> tuple[Generation, ...]:
+        if sample.dialogue_id == "long":
+            return (Generation(failure="prompt_too_long"),)
+        right = int(sample.dialogue_id[0])
+        texts = [render_label(sample) or ""] * right + ["<tool_call>{</tool_call>"] * 9
+        return tuple(Generation(text) for text in texts[: sampling.answers])
+
+    def info(self) -> EngineInfo:
+        return EngineInfo("dice", "")
+
+    def close(self) -> None:
+        pass
+
+
+def scout(folder: Path, engine: Dice, samples: Sequence[Sample], **config: Any) -> Any:
+    @contextmanager
+    def opened() -> Iterator[Engine]:
+        yield engine
+
+    writer = ArtifactWriter(Store(str(folder)), "campaign", "scout", "key")
+    settings = ScoutConfig(**({"answers": 3} | config))
+    return scout_parts(samples, settings, TRAINING, writer, opened, random_seed=4)
+
+
+def test_answers_are_drawn_as_in_training_and_the_right_ones_counted(tmp_path: Path) -> None:
+    samples = [decision(text) for text in ("0", "1", "3", "long")]
+    samples.append(decision("2", origin=Origin.EXPANSION))
+    engine = Dice(samples)
+    rows, report = scout(tmp_path, engine, samples)
+    assert [row.sample_id for row in rows] == [sample.sample_id for sample in samples]
+    assert [(row.rollouts, row.passed) for row in rows] == [(3, 0), (3, 1), (3, 3), (0, 0), (3, 2)]
+    assert [row.parse_errors for row in rows] == [3, 2, 0, 0, 1]
+    assert report.new_seeds == Scouted(asked=4, mixed=1, solved=1, unsolved=1, failed=1)
+    assert report.expansions == Scouted(asked=1, mixed=1, solved=0, unsolved=0, failed=0)
+    assert report.answers == 12
+    ((sampling, limits, _),) = engine.asked
+    assert (sampling.answers, sampling.temperature) == (3, 1.3)
+    assert (limits.max_new_tokens, limits.max_prompt_tokens) == (9, 70)
+
+
+def test_finished_parts_are_kept_and_parts_draw_different_numbers(tmp_path: Path) -> None:
+    samples = [decision(f"{n} apples") for n in range(5)]
+    engine = Dice(samples)
+    first, _ = scout(tmp_path, engine, samples, shard_size=2)
+    assert [count for _, _, count in engine.asked] == [2, 2, 1]
+    assert len({sampling.seed for sampling, _, _ in engine.asked}) == 3
+    again = Dice(samples)
+    assert scout(tmp_path, again, samples, shard_size=2)[0] == first
+    assert again.asked == []
+
+
+def test_nothing_to_scout_leaves_an_empty_table_and_opens_no_engine(tmp_path: Path) -> None:
+    writer = ArtifactWriter(Store(str(tmp_path)), "campaign", "scout", "key")
+
+    def refuse() -> Any:
+        raise AssertionError("opened for nothing")
+
+    rows, report = scout_parts([], ScoutConfig(), TRAINING, writer, refuse, random_seed=1)
+    assert (rows, report.answers) == ([], 0)
+    ref = writer.commit({}, {}, {})
+    assert list(writer.store.read(ref, "rollouts", RolloutStat)) == []
+
+
+def test_candidates_are_dealt_evenly_over_the_error_seeds_whatever_their_order() -> None:
+    expansions = [grown(parent, n) for parent in ("a", "b", "c") for n in range(4)]
+    unused = [decision(f"seed {n}") for n in range(30)]
+    config = ScoutConfig(expansions=0.7, new_seeds=0.5)
+
+    def choose(left: Sequence[Sample], right: Sequence[Sample], **seeds: int) -> list[str]:
+        chosen = choose_candidates(
+            left, right, config, 10, **({"random_seed": 1, "iteration": 2} | seeds)
+        )
+        return [sample.dialogue_id for sample in chosen]
+
+    once = choose(expansions, unused)
+    parents = [name.split()[0] for name in once[:7]]
+    assert sorted(parents[:3]) == sorted(parents[3:6]) == ["a", "b", "c"]
+    assert all(name.startswith("seed") for name in once[7:])
+    assert len(once) == 12
+    assert choose(expansions[::-1], unused[::-1]) == once
+    assert choose(expansions, unused, iteration=3) != once
+    assert choose(expansions, unused, random_seed=2) != once
+
+
+@pytest.mark.parametrize("off", [{"answers": 0}, {"expansions": 0.0, "new_seeds": 0.0}])
+def test_scouting_can_be_switched_off(off: dict[str, Any]) -> None:
+    samples = [decision("x")]
+    assert not choose_candidates(
+        samples, samples, ScoutConfig(**off), 10, random_seed=1, iteration=1
+    )
