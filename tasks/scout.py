@@ -29,21 +29,8 @@ def scout(
     stage = Stage("scout", scope, inputs)
     if done := stage.committed():
         return done
-    config, store = scope.config, stage.store
-    used = {s.sample_id for ref in history for s in store.read(ref, "samples", Sample)}
-    unused = [
-        sample
-        for sample in store.read(pool, "samples", Sample)
-        if sample.split is Split.TRAIN and sample.sample_id not in used
-    ]
-    candidates = choose_candidates(
-        store.read(expansions, "samples", Sample),
-        unused,
-        config.scout,
-        config.merge.dataset_size,
-        random_seed=config.random_seed,
-        iteration=scope.iteration,
-    )
+    config = scope.config
+    candidates = find_candidates(stage, pool, history, expansions)
     with Progress("scout", scope.iteration, "samples") as progress:
         _, report = scout_parts(
             candidates,
@@ -57,3 +44,24 @@ def scout(
     for name, found in (("expansions", report.expansions), ("unused seeds", report.new_seeds)):
         logger().info("%d of %d %s carry signal", found.mixed, found.asked, name)
     return stage.commit({"report": report, "per_second": report.samples_per_s})
+
+
+def find_candidates(
+    stage: Stage, pool: ArtifactRef, history: Sequence[ArtifactRef], expansions: ArtifactRef
+) -> list[Sample]:
+    """What is to be scouted: of the expansions, and of the seeds that no dataset has used yet."""
+    config, store = stage.scope.config, stage.store
+    used = {s.sample_id for ref in history for s in store.read(ref, "samples", Sample)}
+    unused = [
+        sample
+        for sample in store.read(pool, "samples", Sample)
+        if sample.split is Split.TRAIN and sample.sample_id not in used
+    ]
+    return choose_candidates(
+        store.read(expansions, "samples", Sample),
+        unused,
+        config.scout,
+        config.merge.dataset_size,
+        random_seed=config.random_seed,
+        iteration=stage.scope.iteration,
+    )

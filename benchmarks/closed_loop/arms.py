@@ -27,6 +27,8 @@ class Arm:
     """Whether the judge is asked; otherwise every mismatch is an error seed with its label."""
     grown: Literal["expansions", "nothing", "copies"] = "expansions"
     """What takes the places of EDDE's samples; `nothing`: what the merge fills empty places with."""
+    scouted: bool = True
+    """Whether M_j answers what could enter first, so that what carries signal is preferred."""
     ranked: bool = True
     """Whether mastered samples are ranked by perplexity; otherwise at random."""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -43,12 +45,28 @@ ARMS = {
             "no refresh: each round draws its samples from all seeds, none a second time before all "
             "were used once, with the loop's bound on samples without a call",
             data="pool",
+            scouted=False,
+        ),
+        Arm(
+            "static_scouted",
+            "static, scouted",
+            "static, whole pool, but as many unused seeds are scouted as there are samples in the loop, and "
+            "those that carry signal come first",
+            data="pool",
+            settings=MappingProxyType({"scout.expansions": 0.0, "scout.new_seeds": 1.5}),
         ),
         Arm(
             "static_d1",
             "static, D_1 again",
             "no refresh: D_1 in every round, in another order",
             data="first",
+            scouted=False,
+        ),
+        Arm(
+            "no_scout",
+            "without scouting",
+            "nobody looks which expansions and unused seeds carry signal, as in the paper",
+            scouted=False,
         ),
         Arm(
             "no_jglv",
@@ -86,7 +104,8 @@ ARMS = {
 }
 BASE = "base"
 """What all arms of a seed share: the seed phase, M_0's answers, round 1. It is run like an arm."""
-ABLATIONS = ("no_jglv", "no_edde", "no_high_ppl", "edde_as_copies", "edde_as_high_ppl")
+ABLATIONS = ("no_scout", "no_jglv", "no_edde", "no_high_ppl", "edde_as_copies", "edde_as_high_ppl")
+STATIC = ("static", "static_scouted", "static_d1")
 SEEDS = (0, 1, 2)
 ABLATION_SEEDS = (0, 1)
 ROUNDS, LONG_ROUNDS = 4, 8
@@ -135,7 +154,7 @@ def _main() -> Iterator[Run]:
 
 def _ablations() -> Iterator[Run]:
     for seed in ABLATION_SEEDS:
-        for arm in (*ABLATIONS, "static_d1"):
+        for arm in (*ABLATIONS, *STATIC[1:]):
             yield Run(arm, seed)
 
 

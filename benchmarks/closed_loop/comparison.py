@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.closed_loop import charts
-from benchmarks.closed_loop.arms import ABLATIONS, ARMS, ROUNDS
+from benchmarks.closed_loop.arms import ABLATIONS, ARMS, ROUNDS, STATIC
 from benchmarks.closed_loop.bootstrap import Estimate, over_seeds
 from benchmarks.closed_loop.document import RUN, Page, most, percent, point
 from benchmarks.closed_loop.tables import Rows, points
@@ -84,7 +84,7 @@ def add_rounds(page: Page) -> None:
     if not last:
         page.missing(f"{RUN} --only main")
         return
-    arms = [arm for arm in ("loop", "static", "static_d1") if rows.seeds(arm, last)]
+    arms = [arm for arm in ("loop", *STATIC) if rows.seeds(arm, last)]
     found = {(arm, n): mean_accuracy(rows, arm, n, last) for arm in arms for n in range(last + 1)}
     page.chart(
         "rounds",
@@ -171,7 +171,7 @@ def add_ablations(page: Page) -> None:
     """Each part of the loop taken out or replaced."""
     page.head("Without its parts")
     rows = page.rows
-    names = [*ABLATIONS, "static_d1", "static"]
+    names = [*ABLATIONS, *STATIC[::-1]]
     last = ROUNDS
     found = {} if rows.empty else {
         arm: difference

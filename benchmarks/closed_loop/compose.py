@@ -14,7 +14,16 @@ from looptool.config import MergeConfig
 from looptool.decontaminate import load_index
 from looptool.judge import report_judgements
 from looptool.merge import first_dataset
-from looptool.records import Judgement, Planted, ProbeResult, Rejection, Sample, Split, draw
+from looptool.records import (
+    Judgement,
+    Planted,
+    ProbeResult,
+    Rejection,
+    RolloutStat,
+    Sample,
+    Split,
+    draw,
+)
 from looptool.schema import Contamination, Fate
 from tasks.judge import find_pairs
 from tasks.scope import Input, Scope, Stage
@@ -44,10 +53,9 @@ def keep_labels(scope: Scope, dataset: ArtifactRef, probes: ArtifactRef) -> Arti
     return stage.commit({"report": report_judgements(rows), "teacher": {}})
 
 
-def grow_nothing(scope: Scope, dataset: ArtifactRef, verdicts: ArtifactRef) -> ArtifactRef:
+def grow_nothing(scope: Scope) -> ArtifactRef:
     """An expansion without a sample; tables as the expansion's."""
-    inputs: dict[str, Input] = {"dataset": dataset, "verdicts": verdicts, "arm": "nothing"}
-    stage = Stage("expand", scope, inputs)
+    stage = Stage("expand", scope, {"arm": "nothing"})
     if done := stage.committed():
         return done
     samples: list[Sample] = []
@@ -78,20 +86,41 @@ def _number(seed: int, iteration: int, sample_id: str) -> float:
     return 1.0 + int(draw(seed, "rank", iteration, sample_id)[:13], 16) / 16**13
 
 
-def draw_from_pool(scope: Scope, pool: ArtifactRef, history: Sequence[ArtifactRef]) -> ArtifactRef:
-    """The next dataset without a refresh: seeds, those used least often first; table `samples`."""
+def draw_from_pool(
+    scope: Scope,
+    pool: ArtifactRef,
+    history: Sequence[ArtifactRef],
+    scouted: ArtifactRef | None = None,
+) -> ArtifactRef:
+    """The next dataset without a refresh: seeds, those used least often first; table `samples`.
+
+    Of what was `scouted`, those of mixed outcome come before all others, and those always right last.
+    """
     inputs: dict[str, Input] = {"pool": pool, "history": list(history), "arm": "whole pool"}
+    if scouted is not None:
+        inputs["scouted"] = scouted
     stage = Stage("dataset", scope, inputs)
     if done := stage.committed():
         return done
-    config, seed = scope.config.merge, scope.config.random_seed
-    samples = stage.store.read(pool, "samples", Sample)
-    used = Counter(
-        sample.sample_id for ref in history for sample in stage.store.read(ref, "samples", Sample)
-    )
-    chosen = choose_seeds(find_eligible(samples, config, seed), used, config, seed)
-    stage.writer.write("samples", "samples", chosen)
+    stats = [] if scouted is None else stage.store.read(scouted, "rollouts", RolloutStat)
+    ranks = {row.sample_id: rank_outcome(row) for row in stats}
+    config = scope.config.merge
+    ranked = rank_seeds(stage, pool, history)
+    ranked.sort(key=lambda sample: ranks.get(sample.sample_id, UNKNOWN))
+    stage.writer.write("samples", "samples", choose_seeds(ranked, config))
     return stage.commit({})
+
+
+MIXED, UNKNOWN, NEVER, ALWAYS = range(4)
+
+
+def rank_outcome(row: RolloutStat) -> int:
+    """Where a scouted seed stands: mixed outcome first, then unknown, never and always right."""
+    if not row.rollouts:
+        return UNKNOWN
+    if row.passed == 0:
+        return NEVER
+    return ALWAYS if row.passed == row.rollouts else MIXED
 
 
 def find_eligible(pool: Sequence[Sample], config: MergeConfig, seed: int) -> list[Sample]:
@@ -109,20 +138,31 @@ def find_eligible(pool: Sequence[Sample], config: MergeConfig, seed: int) -> lis
     return list(first_dataset(training, everything, seed, heldout, indexes).dataset)
 
 
-def choose_seeds(
-    eligible: Sequence[Sample], used: Mapping[str, int], config: MergeConfig, seed: int
-) -> list[Sample]:
-    """`dataset_size` seeds, the least used first, drawn among equals; `no_call_rate_max` holds.
+def rank_seeds(stage: Stage, pool: ArtifactRef, history: Sequence[ArtifactRef]) -> list[Sample]:
+    """All eligible seeds, the least used first, drawn among equals."""
+    config, seed = stage.scope.config.merge, stage.scope.config.random_seed
+    store = stage.store
+    used = Counter(s.sample_id for ref in history for s in store.read(ref, "samples", Sample))
+    eligible = find_eligible(store.read(pool, "samples", Sample), config, seed)
+    return order_by_use(eligible, used, seed)
 
-    So no seed of its sort comes a second time before all were used once.
-    """
-    ranked = sorted(
+
+def order_by_use(eligible: Sequence[Sample], used: Mapping[str, int], seed: int) -> list[Sample]:
+    """The least used first, drawn among equals."""
+    return sorted(
         eligible,
         key=lambda s: (
             used.get(s.sample_id, 0),
             draw(seed, "static", used.get(s.sample_id, 0), s.sample_id),
         ),
     )
+
+
+def choose_seeds(ranked: Sequence[Sample], config: MergeConfig) -> list[Sample]:
+    """The first `dataset_size` seeds; `no_call_rate_max` holds.
+
+    So no seed of its sort comes a second time before all were used once, if the least used come first.
+    """
     left = {False: math.floor(config.dataset_size * config.no_call_rate_max), True: len(ranked)}
     chosen: list[Sample] = []
     for sample in ranked:

@@ -114,19 +114,23 @@ def add_cost(page: Page) -> None:
             if (row := rows.row(arm, seed, n))
         ]
         teacher = [row["teacher"] for row in found]
+        scouting = [row["scouting"] for row in found if row["scouting"]]
         lines.append(
             [
                 ARMS[arm].title,
                 f"{np.mean([t['requests'] for t in teacher]):,.0f}",
                 f"{np.mean([t['prompt_tokens'] for t in teacher]) / 1000:,.0f}",
                 f"{np.mean([t['completion_tokens'] for t in teacher]) / 1000:,.0f}",
+                f"{np.mean([s['answers'] for s in scouting]):,.0f}" if scouting else "-",
                 _minutes(found, 0),
                 _minutes(found, 1),
                 _minutes(found, 1, "train"),
+                _minutes(found, 1, "scout") if scouting else "-",
             ]
         )
     page.say(
         "For a round from the second on, means over rounds and seeds; planted pairs are among the requests. "
+        "Rollouts of training are the same in all arms; the answers of the probe and of scouting come on top. "
         "Minutes are those of the stages that made D_j and M_j, the held-out answers among them, beside "
         f"other runs and with {most(row['threads'] for row in rows.all_rounds())} thread(s) for each run."
     )
@@ -136,9 +140,11 @@ def add_cost(page: Page) -> None:
             "teacher requests",
             "prompt tokens, thousands",
             "completion tokens, thousands",
+            "answers for scouting",
             "minutes",
             "processor minutes",
             "of these training",
+            "and scouting",
         ],
         lines,
     )

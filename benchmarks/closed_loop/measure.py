@@ -172,6 +172,16 @@ def describe_training(store: Store, trained: ArtifactRef) -> JsonObject:
     }
 
 
+def describe_scouting(store: Store, scouted: ArtifactRef) -> JsonObject:
+    """Candidates that were scouted, those of mixed outcome among them, and the answers that it took."""
+    report = store.manifest_of(scouted).stats["report"]
+    parts = {name: report[name] for name in ("expansions", "new_seeds")}
+    return {
+        "answers": report["answers"],
+        **{name: {k: part[k] for k in ("asked", "mixed")} for name, part in parts.items()},
+    }
+
+
 def check_equal_work(config: LoopConfig, training: Mapping[str, Any], what: str) -> None:
     """Raises AssertionError unless a round had the steps, prompts and rollouts of every other one."""
     steps = config.train.max_steps or 0

@@ -13,9 +13,11 @@ from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.probe import draw_retired
 from looptool.records import ProbeResult, RolloutStat, Sample, Split, StepMetrics
 from looptool.schema import Fate
+from looptool.scout import summarise_scouting
 from looptool.train.rows import plan_batches
 from tasks.policy import CHECKPOINT
 from tasks.scope import Input, Scope, Stage
+from tasks.scout import find_candidates
 
 
 def _answer(sample: Sample, scope: Scope) -> ProbeResult:
@@ -108,4 +110,21 @@ def _probe(
     return stage.commit({"reprobes": {"asked": len(again), "forgotten": forgotten}})
 
 
-SIMULATED = Policy(_train, _evaluate, _probe)
+def _scout(
+    scope: Scope,
+    policy: CheckpointRef,
+    pool: ArtifactRef,
+    history: Sequence[ArtifactRef],
+    expansions: ArtifactRef,
+) -> ArtifactRef:
+    inputs: dict[str, Input] = {"policy": policy, "pool": pool, "history": list(history)}
+    stage = Stage("scout", scope, inputs | {"expansions": expansions, "arm": "rehearsed"})
+    if done := stage.committed():
+        return done
+    candidates = find_candidates(stage, pool, history, expansions)
+    rows = [_roll(sample, scope, scope.config.scout.answers) for sample in candidates]
+    stage.writer.write("rollouts", "rollouts", rows)
+    return stage.commit({"report": summarise_scouting(candidates, rows, 1.0, len(rows))})
+
+
+SIMULATED = Policy(_train, _evaluate, _probe, _scout)

@@ -22,6 +22,7 @@ from benchmarks.closed_loop.measure import (
     describe_answers,
     describe_changes,
     describe_data,
+    describe_scouting,
     describe_training,
     find_clean,
 )
@@ -38,6 +39,7 @@ from tasks.merge import first_dataset, merge
 from tasks.policy import base_policy, trained_policy
 from tasks.probe import probe
 from tasks.scope import Scope
+from tasks.scout import scout
 from tasks.train import train
 from tasks.validate import validate
 
@@ -52,6 +54,9 @@ class Policy:
     train: Callable[[Scope, ArtifactRef, CheckpointRef], ArtifactRef]
     evaluate: Callable[[Scope, CheckpointRef, ArtifactRef], ArtifactRef]
     probe: Callable[[Scope, CheckpointRef, Sequence[ArtifactRef], ArtifactRef], ArtifactRef]
+    scout: Callable[
+        [Scope, CheckpointRef, ArtifactRef, Sequence[ArtifactRef], ArtifactRef], ArtifactRef
+    ]
 
 
 def _train(scope: Scope, dataset: ArtifactRef, base: CheckpointRef) -> ArtifactRef:
@@ -68,7 +73,17 @@ def _probe(
     return probe.fn(scope=scope, policy=policy, history=history, trained=trained)
 
 
-REAL = Policy(_train, _evaluate, _probe)
+def _scout(
+    scope: Scope,
+    policy: CheckpointRef,
+    pool: ArtifactRef,
+    history: Sequence[ArtifactRef],
+    expansions: ArtifactRef,
+) -> ArtifactRef:
+    return scout.fn(scope=scope, policy=policy, pool=pool, history=history, expansions=expansions)
+
+
+REAL = Policy(_train, _evaluate, _probe, _scout)
 
 
 class Clock:
@@ -140,6 +155,8 @@ class Made:
     probes: ArtifactRef | None = None
     """Of M_{j-1} on D_{j-1}; None where nothing was refreshed."""
     verdicts: ArtifactRef | None = None
+    scouted: ArtifactRef | None = None
+    """How M_{j-1} did on what could enter D_j."""
     stages: tuple[ArtifactRef, ...] = ()
     """Everything that was made for it."""
 
@@ -252,15 +269,24 @@ class Runner:
         """D_{j+1} of an arm after round j, the iteration of `scope`."""
         if arm.data == "first":
             return Made(ground.first, ground.first)
+        history = state.history
         if arm.data == "pool":
-            drawn = clock.time(compose.draw_from_pool, scope, ground.pool, state.history)
-            return Made(drawn, drawn, stages=(drawn,))
-        history, dataset, trained = state.history, state.history[-1], state.trained
+            found: list[ArtifactRef] = []
+            if arm.scouted:
+                scouting = (scope, state.policy, ground.pool, history, compose.grow_nothing(scope))
+                found = [clock.time(self._policy.scout, *scouting)]
+            drawn = clock.time(compose.draw_from_pool, scope, ground.pool, history, *found)
+            return Made(drawn, drawn, scouted=next(iter(found), None), stages=(*found, drawn))
+        dataset, trained = history[-1], state.trained
         assert trained is not None
         probes = clock.time(self._policy.probe, scope, state.policy, history, trained)
         verdicts = clock.time(_find_verdicts, arm, scope, dataset, probes, state.verdicts)
         grown = clock.time(_grow, arm, scope, dataset, verdicts)
         checked = clock.time(_check, arm, scope, grown)
+        scouted = None
+        if arm.scouted:
+            scouting = (scope, state.policy, ground.pool, history, checked)
+            scouted = clock.time(self._policy.scout, *scouting)
         ranks = probes if arm.ranked else compose.shuffle_ranks(scope, probes)
         merged = clock.time(
             merge.fn,
@@ -270,10 +296,12 @@ class Runner:
             probes=ranks,
             verdicts=verdicts,
             expansions=checked,
+            scouted=scouted,
         )
         copied = compose.repeat_errors(scope, merged) if arm.grown == "copies" else (merged, merged)
-        stages = {ref.uri: ref for ref in (probes, verdicts, grown, checked, merged)}
-        return Made(*copied, probes, verdicts, tuple(stages.values()))
+        made = (probes, verdicts, grown, checked, scouted, merged)
+        stages = {ref.uri: ref for ref in made if ref is not None}
+        return Made(*copied, probes, verdicts, scouted, tuple(stages.values()))
 
     def _describe(self, run: Run, ground: Ground, before: State, done: Round, clock: Clock) -> None:
         """Append the row of a round, unless it is there; `before` is the state that it began with."""
@@ -288,6 +316,7 @@ class Runner:
             **describe_answers(store, done.scores, ground.heldout),
             "changes": None,
             "forgetting": None,
+            "scouting": None,
             "teacher": count_teacher(map(store.manifest_of, made.stages)),
             "times": clock.read([*made.stages, done.trained, done.scores]),
         }
@@ -296,6 +325,8 @@ class Runner:
             earlier = store.read(before.history[-1], "samples", Sample)
             row["changes"] = describe_changes(earlier, judged)
             row["forgetting"] = store.manifest_of(made.probes).stats["reprobes"]
+        if made.scouted is not None:
+            row["scouting"] = describe_scouting(store, made.scouted)
         self._append("round", run, done.number, row)
 
     def _append(self, kind: str, run: Run, number: int, row: JsonObject) -> None:
@@ -321,7 +352,7 @@ def _find_verdicts(
 
 def _grow(arm: Arm, scope: Scope, dataset: ArtifactRef, verdicts: ArtifactRef) -> ArtifactRef:
     if arm.grown != "expansions":
-        return compose.grow_nothing(scope, dataset, verdicts)
+        return compose.grow_nothing(scope)
     return expand.fn(scope=scope, dataset=dataset, verdicts=verdicts)
 
 

@@ -22,6 +22,7 @@ STAGES = {
     "probe": "c8",
     "judge": "c6",
     "expand": "c4",
+    "scout": "c7",
 }
 RULES_SHOWN = 12
 OVERLAPS = 100

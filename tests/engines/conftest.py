@@ -14,7 +14,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from looptool.engines import Engine, EngineOptions, Generation, Limits, open_engine
+from looptool.engines import (
+    Engine,
+    EngineOptions,
+    Generation,
+    Limits,
+    Sampling,
+    open_engine,
+)
 from looptool.engines.grading import build_prompt, grade, render_label
 from looptool.engines.interpreter import find_python
 from looptool.records import (
@@ -217,6 +224,31 @@ def check_equal(
                 assert (value is None) == (expected is None), name
                 assert value is None or value == pytest.approx(expected, rel=1e-4), name
             assert mine.matched == theirs.matched
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def check_drawn(samples: list[Sample], reference: list[Generation]) -> Callable[[Engine], None]:
+    """Asserts that an engine draws several answers, the same again, and greedy ones when it is cold."""
+    prompts = [build_prompt(sample) for sample in samples]
+    limits = Limits(NEW_TOKENS, PROMPT_TOKENS, 8)
+    failures = [g.failure for g in reference]
+
+    def check(engine: Engine) -> None:
+        def draw(temperature: float, seed: int = 3) -> list[list[str]]:
+            drawn = engine.sample(prompts, limits, Sampling(4, temperature, seed))
+            assert [answers[0].failure for answers in drawn] == failures
+            assert [len(answers) for answers in drawn] == [1 if f else 4 for f in failures]
+            return [[one.text for one in answers if not one.failure] for answers in drawn]
+
+        for texts, greedy in zip(draw(0.001), reference, strict=True):
+            assert texts == ([] if greedy.failure else [greedy.text] * 4)
+        hot = draw(1.5)
+        assert draw(1.5) == hot
+        assert draw(1.5, seed=99) != hot
+        assert any(len(set(texts)) > 1 for texts in hot)
+        assert len({texts[0] for texts in hot if texts}) > len(hot) // 2
 
     return check
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from looptool.engines import EngineOptions, Generation, open_engine
+from looptool.engines import Engine, EngineOptions, Generation, open_engine
 from looptool.errors import ConfigError, EngineError
 from looptool.records import Sample
 from tests.engines.conftest import VllmServer
@@ -30,6 +30,14 @@ def test_a_server_answers_as_transformers_does(
     seen: list[tuple[int, int]] = []
     check_equal(ask(engine, samples, on_progress=lambda *at: seen.append(at), batch_size=8))
     assert seen[-1] == (len(samples), len(samples))
+    engine.close()
+
+
+def test_a_server_draws_answers_from_the_seed(
+    server: VllmServer, check_drawn: Callable[[Engine], None]
+) -> None:
+    engine = open_engine("endpoint", BASE, _options(server.url))
+    check_drawn(engine)
     engine.close()
 
 

@@ -1,14 +1,18 @@
 """The transformers engine gives what the model itself would give."""
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from looptool.engines import Limits, Prompt
+from looptool.engines import Engine, EngineOptions, Limits, Prompt, Sampling, open_engine
 
 pytestmark = pytest.mark.engines
+
+BASE = Path(__file__).parents[2] / "models" / "nano-base"
 
 TOOL = {
     "type": "function",
@@ -144,3 +148,36 @@ def test_tool_call_markers_survive_decoding(plain: tuple[Any, Any]) -> None:
     _, tokenizer = plain
     ids = tokenizer("<tool_call>x</tool_call>", add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "<tool_call>x</tool_call>"
+
+
+def test_answers_are_drawn_from_the_seed(check_drawn: Callable[[Engine], None]) -> None:
+    engine = open_engine("transformers", BASE, EngineOptions(threads=2))
+    try:
+        check_drawn(engine)
+    finally:
+        engine.close()
+
+
+def test_tokens_are_drawn_as_often_as_the_model_says(engine: Any) -> None:
+    """All answers to a prompt, sharing its keys, against the probabilities of the first token."""
+    drawn = engine.sample(PROMPTS[:1] * 4, Limits(3, 512, 4), Sampling(500, 1.0, 5))
+    firsts = Counter(one.token_ids[0] for answers in drawn for one in answers)
+    likely = {one.token_ids[0]: one.token_logprobs[0] for answers in drawn for one in answers}
+    for token, logprob in likely.items():
+        expected = 2000 * math.exp(logprob)
+        assert abs(firsts[token] - expected) < 5 * math.sqrt(expected + 1), token
+
+
+def test_drawn_answers_over_shared_keys_have_the_log_probabilities_of_a_plain_pass(
+    engine: Any, plain: tuple[Any, Any]
+) -> None:
+    import torch
+
+    model, tokenizer = plain
+    drawn = engine.sample(PROMPTS, Limits(12, 512, 3), Sampling(6, 2.0, 1))
+    for prompt, answers in zip(PROMPTS, drawn, strict=True):
+        ids = _prompt_ids(tokenizer, prompt)
+        for one in answers:
+            whole = torch.cat([ids, torch.tensor([one.token_ids])], dim=1)
+            expected = _logprobs(model, whole, ids.size(1))
+            assert one.token_logprobs == pytest.approx(expected, abs=1e-4)

@@ -12,7 +12,7 @@ import pytest
 
 from looptool.artifacts import ArtifactWriter, Store
 from looptool.config import ProbeConfig
-from looptool.engines import EngineOptions, Generation, Limits, client
+from looptool.engines import Engine, EngineOptions, Generation, Limits, client
 from looptool.engines.client import ChildEngine, borrow_engine, close_engines
 from looptool.engines.grading import build_prompt, grade
 from looptool.errors import EngineError
@@ -51,6 +51,12 @@ def test_text_and_perplexities_are_those_of_transformers(
     assert any("<tool_call>" in g.text for g in reference)
     assert any(g.text and "<tool_call>" not in g.text for g in reference)
     assert {g.failure for g in reference} == {"", "prompt_too_long"}
+
+
+def test_answers_are_drawn_from_the_seed(
+    engine: ChildEngine, check_drawn: Callable[[Engine], None]
+) -> None:
+    check_drawn(engine)
 
 
 def test_the_engine_says_what_it_is(engine: ChildEngine) -> None:

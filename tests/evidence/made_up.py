@@ -56,6 +56,8 @@ def round_row(
 ) -> Row:
     refreshed = number > 1 and not arm.startswith("static")
     changed = {"changed": 5, "corrected": 4, "spoilt": 1, "still_wrong": 0, "mismatches": 90}
+    found = {"asked": 400, "mixed": 100}
+    scouting = {"answers": 6400, "expansions": found, "new_seeds": found}
     return {
         **identity(arm, seed, **changes),
         "kind": "round",
@@ -74,6 +76,7 @@ def round_row(
         **answers(share, seed),
         "changes": changed if refreshed else None,
         "forgetting": {"asked": 10, "forgotten": 2} if refreshed else None,
+        "scouting": scouting if refreshed and arm != "no_scout" else None,
         "teacher": {"requests": 100, "prompt_tokens": 1000, "completion_tokens": 500},
         "times": {"train": [120.0, 110.0], "evaluate": [30.0, 25.0]},
     }

@@ -3,11 +3,18 @@
 from collections import Counter
 from typing import Any
 
-from benchmarks.closed_loop.compose import choose_seeds, correct_fates, fill_with_copies
+from benchmarks.closed_loop.compose import (
+    choose_seeds,
+    correct_fates,
+    fill_with_copies,
+    order_by_use,
+    rank_outcome,
+)
 from looptool.config import MergeConfig
 from looptool.records import (
     Kind,
     Label,
+    RolloutStat,
     Sample,
     Split,
     ToolCall,
@@ -48,7 +55,7 @@ def test_static_rounds_use_every_seed_once_before_any_comes_again() -> None:
     used: Counter[str] = Counter()
     rounds = []
     for _ in range(3):
-        rounds.append(choose_seeds([*CALLS, *QUIET], used, config(8), 0))
+        rounds.append(choose_seeds(order_by_use([*CALLS, *QUIET], used, 0), config(8)))
         used.update(sample.sample_id for sample in rounds[-1])
     first, second, third = ({s.sample_id for s in some if s.label.calls} for some in rounds)
     assert len(first) == len(second) == len(third) == 6
@@ -58,14 +65,24 @@ def test_static_rounds_use_every_seed_once_before_any_comes_again() -> None:
 
 
 def test_static_rounds_keep_the_loops_bound_on_samples_without_a_call() -> None:
-    chosen = choose_seeds([*QUIET, *CALLS], {}, config(8), 0)
+    chosen = choose_seeds(order_by_use([*QUIET, *CALLS], {}, 0), config(8))
     assert len(chosen) == 8
     assert sum(not sample.label.calls for sample in chosen) == 2
 
 
 def test_static_rounds_do_not_depend_on_the_order_of_the_pool() -> None:
     pool = [*CALLS, *QUIET]
-    assert choose_seeds(pool, {}, config(8), 0) == choose_seeds(pool[::-1], {}, config(8), 0)
+    assert order_by_use(pool, {}, 0) == order_by_use(pool[::-1], {}, 0)
+
+
+def test_scouted_seeds_of_mixed_outcome_come_first_and_the_always_right_last() -> None:
+    def ranked(rollouts: int, passed: int) -> int:
+        return rank_outcome(
+            RolloutStat(sample_id="s", rollouts=rollouts, passed=passed, parse_errors=0)
+        )
+
+    mixed, unknown, never, always = ranked(8, 1), ranked(0, 0), ranked(8, 0), ranked(8, 8)
+    assert mixed < unknown < never < always
 
 
 def parts_of(samples: dict[str, list[Sample]]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from benchmarks.closed_loop.tables import Aim, Rows, judge_aims
 from tests.evidence.made_up import ground, identity, make_rows, round_row
 
 ABLATED = {
+    "no_scout": 0.58,
     "no_jglv": 0.57,
     "no_edde": 0.58,
     "no_high_ppl": 0.59,
@@ -39,7 +40,7 @@ def test_aims_hold_when_the_rows_say_so() -> None:
     gain, ablations, labels, relevance = aims(rows)
     assert (gain.verdict, ablations.verdict) == ("holds", "holds")
     assert gain.evidence.startswith("+5.0 (")
-    assert ablations.evidence == "5 of 5 are below, 5 with an interval below 0"
+    assert ablations.evidence == "6 of 6 are below, 6 with an interval below 0"
     assert labels.verdict == "holds"
     assert labels.evidence.startswith("12.0% -> 3.0%")
     assert relevance.verdict == "holds"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.closed_loop.arms import ARMS, BASE, Run
+from benchmarks.closed_loop.arms import ARMS, BASE, STATIC, Run
 from benchmarks.closed_loop.measure import find_clean
 from benchmarks.closed_loop.rehearsal import SIMULATED
 from benchmarks.closed_loop.rows import Row, RowFile
@@ -78,8 +78,15 @@ def test_each_arm_is_made_of_what_it_says(study: Study) -> None:
     origins = {arm: data[arm]["by_origin"] for arm in ARMS}
     assert origins["loop"]["expansion"] > 0
     assert origins["no_jglv"]["expansion"] > 0
-    for arm in ("static", "static_d1"):
+    for arm in STATIC:
         assert set(origins[arm]) == {"seed"}
+    for arm in ARMS:
+        found = rows_of(study, arm)[2]["scouting"]
+        assert (found is not None) == ARMS[arm].scouted
+        if found is not None:
+            assert found["answers"] > 0
+            asked = ARMS[arm].grown == "expansions" and ARMS[arm].data == "refreshed"
+            assert (found["expansions"]["asked"] > 0) == asked
     for arm in ("no_edde", "edde_as_copies", "edde_as_high_ppl"):
         assert "expansion" not in origins[arm]
     assert origins["edde_as_copies"]["error_seed"] > origins["loop"]["error_seed"]
