@@ -69,6 +69,7 @@ def make_config(root: Path, port: int, streaming: bool = False) -> LoopConfig:
             "probe": {"shard_size": 6, "max_new_tokens": 96},
             "judge": {"shard_size": 4},
             "expand": {"shard_size": 2, "per_seed": 2, "max_seeds": 4},
+            "scout": {"shard_size": 6, "answers": 3},
             "merge": {"dataset_size": 16},
         }
     )

@@ -24,7 +24,8 @@ from tasks.expand import expand
 from tasks.judge import judge
 from tasks.merge import first_dataset, merge
 from tasks.policy import base_policy, trained_policy
-from tasks.scope import Scope, Stage
+from tasks.scope import Input, Scope, Stage
+from tasks.scout import find_candidates, scout
 from tasks.streaming import working_ahead
 from tasks.validate import validate
 
@@ -42,6 +43,7 @@ class Policy:
     train: Callable[[Scope, ArtifactRef], ArtifactRef]
     evaluate: Callable[[Scope, CheckpointRef, ArtifactRef], ArtifactRef]
     probe: Callable[[Scope, CheckpointRef, ArtifactRef, ArtifactRef], ArtifactRef]
+    scout: Callable[[Scope, CheckpointRef, ArtifactRef, ArtifactRef, ArtifactRef], ArtifactRef]
 
 
 def run_round(config: LoopConfig, policy: Policy) -> IterationRecord:
@@ -58,9 +60,16 @@ def run_round(config: LoopConfig, policy: Policy) -> IterationRecord:
     verdicts = judge.fn(scope=scope, dataset=dataset, probes=probes)
     grown = expand.fn(scope=scope, dataset=dataset, verdicts=verdicts)
     checked = validate.fn(scope=scope, candidates=grown)
+    scouted = policy.scout(scope, checkpoint, pool, dataset, checked)
     merged = merge.fn(
-        scope=scope, pool=pool, history=[dataset], probes=probes, verdicts=verdicts, expansions=checked
-    )  # fmt: skip
+        scope=scope,
+        pool=pool,
+        history=[dataset],
+        probes=probes,
+        verdicts=verdicts,
+        expansions=checked,
+        scouted=scouted,
+    )
     record = make_record(
         1,
         dataset=dataset,
@@ -140,6 +149,28 @@ def _answer(sample: Sample, number: int) -> ProbeResult:
     return grade(sample, generation)
 
 
+def _write_scouting(
+    scope: Scope,
+    checkpoint: CheckpointRef,
+    pool: ArtifactRef,
+    dataset: ArtifactRef,
+    expansions: ArtifactRef,
+) -> ArtifactRef:
+    inputs: dict[str, Input] = {"policy": checkpoint, "pool": pool, "history": [dataset]}
+    stage = Stage("scout", scope, inputs | {"expansions": expansions})
+    if done := stage.committed():
+        return done
+    candidates = find_candidates(stage, pool, [dataset], expansions)
+    for number, part in shards(candidates, scope.config.scout.shard_size):
+        if stage.writer.load_part("rollouts", "rollouts", number, RolloutStat) is None:
+            rows = [
+                RolloutStat(sample_id=s.sample_id, rollouts=8, passed=n % 9, parse_errors=0)
+                for n, s in enumerate(part)
+            ]
+            stage.writer.write("rollouts", "rollouts", rows, number)
+    return stage.commit({})
+
+
 def _train(scope: Scope, dataset: ArtifactRef) -> ArtifactRef:
     from tasks.train import train
 
@@ -160,10 +191,22 @@ def _probe(
     return probe.fn(scope=scope, policy=checkpoint, history=[dataset], trained=trained)
 
 
+def _scout(
+    scope: Scope,
+    checkpoint: CheckpointRef,
+    pool: ArtifactRef,
+    dataset: ArtifactRef,
+    expansions: ArtifactRef,
+) -> ArtifactRef:
+    return scout.fn(
+        scope=scope, policy=checkpoint, pool=pool, history=[dataset], expansions=expansions
+    )
+
+
 POLICIES = {
-    "hand-made": Policy(_write_checkpoint, _write_scores, _write_probes),
-    "engine": Policy(_copy_base, _evaluate, _probe),
-    "real": Policy(_train, _evaluate, _probe),
+    "hand-made": Policy(_write_checkpoint, _write_scores, _write_probes, _write_scouting),
+    "engine": Policy(_copy_base, _evaluate, _probe, _scout),
+    "real": Policy(_train, _evaluate, _probe, _scout),
 }
 
 

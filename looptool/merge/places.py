@@ -7,18 +7,17 @@ rate; expansions, one for each error seed in turn, then a second one, and so on.
 expansions are cut evenly over their seeds, and unused seeds, which can wait, give way before
 anything that cannot. Places that stay empty are filled with further seeds of mixed outcome, then with
 the next mastered samples by perplexity, then with other unused seeds; what is still missing is
-reported as `short_by`.
+reported as `short_by`. With `shares` each part has at most its share instead. Samples whose label
+calls nothing have at most `no_call_rate_max` of the places, those that call at most what
+`no_call_rate_min` leaves: the paper's models learn to abstain (relevance 77.8 -> 61.1). The order of
+the result is a seeded shuffle, the same whatever the order of the input.
 
 **Signal.** A group of rollouts that are all right or all wrong teaches nothing in GRPO. Seeds and
-expansions that scouting (`looptool.scout`) found of mixed outcome come first in their part; those
-that it found always right have no place, as long as there is anything else. What has no row of
-scouting is judged by the training: error seeds that no rollout solved and the expansions of these
-come, with those that scouting found never right, after the others of their part and have at most
-`unsolved_rate_max` of the places together. With
-`shares` each part has at most its share instead. Samples whose label calls nothing have at most
-`no_call_rate_max` of the places, those that call at most what `no_call_rate_min` leaves: the paper's
-models learn to abstain (relevance 77.8 -> 61.1). The order of the result is a seeded shuffle, the same
-whatever the order of the input.
+expansions that scouting (`looptool.scout`) found of mixed outcome come first in their part;
+expansions that it found always right have no place, and such seeds only what nothing else fills. Of
+what was not scouted, training tells: error seeds that no rollout solved, their expansions, and those
+that scouting found never right come after the others of their part and have at most
+`unsolved_rate_max` of the places together.
 """
 
 from collections.abc import Mapping
