@@ -15,6 +15,7 @@ from looptool.records import JsonObject, Origin, as_mapping
 from looptool.report.accuracy import SIDES, accuracy_lines, read_scores
 from looptool.report.charts import draw_shares
 from looptool.report.costs import costs_of
+from looptool.report.data import scouted_rows
 from looptool.report.lake import Found, Lake
 from looptool.report.svg import draw_png
 from looptool.report.text import clean_text
@@ -118,6 +119,9 @@ def _data(lake: Lake, iteration: int) -> Iterator[str]:
     yield from _table(
         ("samples", f"D{iteration}, trained on", f"D{iteration + 1}, next"), [*rows, totals]
     )
+    for _, title, asked, mixed, *_ in scouted_rows(lake, iteration):
+        yield ""
+        yield f"Of {asked} {title} that were scouted M{iteration} gets {mixed} right sometimes."
 
 
 def _verdicts(lake: Lake, iteration: int) -> Iterator[str]:

@@ -75,7 +75,22 @@ def show_composition(lake: Lake) -> Section:
     if yields := list(_yields(lake)):
         heads = ["round", "error type", "error seeds", "wanted", "attempted", "accepted", "yield"]
         section.grids.append(Grid("What the expansion yielded", heads, yields))
+    if scouted := [row for number in lake.rounds for row in scouted_rows(lake, number)]:
+        heads = ["round", "scouted", "samples", "right sometimes", "always", "never", "no answer"]
+        title = "What M_j gets right of what could enter D_{j+1} (sometimes: GRPO has a gradient)"
+        section.grids.append(Grid(title, heads, scouted))
     return section
+
+
+def scouted_rows(lake: Lake, number: int) -> Iterator[Sequence[Cell]]:
+    """What scouting found in a round, by sort of candidate; nothing where none was scouted."""
+    found = lake.stage(number, "scout")
+    report = as_mapping(found.stats.get("report")) if found else {}
+    for name, title in (("expansions", "new samples"), ("new_seeds", "unused seeds")):
+        counts = as_mapping(report.get(name))
+        if counts.get("asked"):
+            outcome = (counts.get(key) for key in ("mixed", "solved", "unsolved", "failed"))
+            yield [number, title, counts["asked"], *outcome]
 
 
 def _yields(lake: Lake) -> Iterator[Sequence[Cell]]:

@@ -8,13 +8,27 @@ import pytest
 pytestmark = pytest.mark.engines
 
 
-def test_rows_that_leave_the_batch_do_not_disturb_the_others(tiny_model: Path) -> None:
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])  # keys shared by the rollouts, or repeated
+def test_rows_that_leave_the_batch_do_not_disturb_the_others(
+    tiny_model: Path, attention: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from looptool.engines import decode as module
     from looptool.engines.decode import decode
 
-    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    shared: list[int] = []
+
+    class Seen(module.SharedPrompts):
+        def select(self, keep: torch.Tensor) -> None:
+            shared.append(len(keep))
+            super().select(keep)
+
+    monkeypatch.setattr(module, "SharedPrompts", Seen)
+    model = AutoModelForCausalLM.from_pretrained(
+        tiny_model, dtype=torch.float32, attn_implementation=attention
+    ).eval()
     generator = torch.Generator().manual_seed(1)
     prompts = [torch.randint(5, 900, (n,), generator=generator).tolist() for n in (9, 30, 14, 3)]
     free = decode(model, prompts, max_new_tokens=40, end_ids=[-5], pad_id=0)
@@ -28,6 +42,8 @@ def test_rows_that_leave_the_batch_do_not_disturb_the_others(tiny_model: Path) -
         assert one.ended == alone[i // 12].ended
         assert one.logprobs == pytest.approx(alone[i // 12].logprobs, abs=1e-4)
     assert len({len(one.token_ids) for one in alone}) > 1
+    assert model.config._attn_implementation == attention
+    assert bool(shared) == (attention == "sdpa")
 
 
 def test_tokens_are_drawn_with_the_probabilities_of_the_model_at_the_temperature() -> None:

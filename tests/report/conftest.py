@@ -157,13 +157,17 @@ class Lake:
         )  # fmt: skip
         if until == "judge":
             return verdicts
+        found = {"asked": 12, "mixed": 5, "solved": 1, "unsolved": 4, "failed": 2}
+        scouted = self.write(
+            number, "scout", {"rollouts": ("rollouts", [])}, report={"expansions": found}
+        )
         fates = [Fate(sample_id=s.sample_id, fate="kept", reason="error_seeds") for s in samples]
         later = [s.model_copy(update={"origin": Origin.ERROR_SEED}) for s in samples]
         merged = self.write(
             number,
             "merge",
             {"samples": ("samples", later), "fates": ("fates", fates)},
-            inputs={"probes": probed, "verdicts": verdicts},
+            inputs={"probes": probed, "verdicts": verdicts, "scouted": scouted},
             report={"ppl_threshold": 1.02, "left_out": {"dropped: both_wrong": 3}},
         )
         if until == "merge":

@@ -22,6 +22,8 @@ def test_data_verdicts_and_costs_are_counted(lake: Lake) -> None:
     assert "| samples | D1, trained on | D2, next |" in text
     assert "| seed | 20 | 0 |" in text
     assert "| error seed | 0 | 20 |" in text
+    assert "Of 12 new samples that were scouted M1 gets 5 right sometimes." in text
+    assert "unused seeds that were scouted" not in text  # none were
     assert "16 answers differed from their label." in text
     assert "| `LABEL_WRONG` | 4 | 25 % |" in text
     assert "Labels changed: 4 of 4 proposed." in text

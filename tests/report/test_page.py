@@ -241,3 +241,8 @@ def _data(html: str) -> Any:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
     assert found is not None
     return json.loads(found[1])
+
+
+def test_what_scouting_found_is_told_by_round(two_rounds: str) -> None:
+    said = " ".join(Text(two_rounds).words)
+    assert re.search(r"right sometimes.*1\s+new samples\s+12\s+5\s+1\s+4\s+2", said, re.DOTALL)
