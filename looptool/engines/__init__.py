@@ -63,7 +63,8 @@ class Sampling:
     temperature: float
     """Above 0; the whole distribution is drawn from (no top-p, no top-k)."""
     seed: int
-    """Of the random numbers: an engine that answers the same request again gives the same answers."""
+    """Of the random numbers: an engine of ours that answers the same request again gives the same answers.
+    An endpoint draws as it likes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class EndpointEngine:
     ) -> list[Generation]:
         """See `looptool.engines.Engine.generate`; `batch_size` requests are in flight at once."""
 
-        def ask(row: Row, _number: int) -> tuple[Generation, ...]:
+        def ask(row: Row) -> tuple[Generation, ...]:
             (choice,) = self._complete(row.token_ids, limits.max_new_tokens)
             return (self._read(row, choice, self._score_label(row)),)
 
@@ -113,15 +113,18 @@ class EndpointEngine:
         *,
         on_progress: OnProgress = None,
     ) -> list[tuple[Generation, ...]]:
-        """See `looptool.engines.Engine.sample`; `batch_size` requests are in flight at once."""
+        """See `looptool.engines.Engine.sample`; `batch_size` requests are in flight at once.
 
-        def ask(row: Row, number: int) -> tuple[Generation, ...]:
+        The server draws from random numbers of its own: a request with a seed would end a vLLM server on a
+        CPU (`VllmEngine`), and answers of one under load are not repeated to the bit anyway.
+        """
+
+        def ask(row: Row) -> tuple[Generation, ...]:
             choices = self._complete(
                 row.token_ids,
                 limits.max_new_tokens,
                 n=sampling.answers,
                 temperature=sampling.temperature,
-                seed=sampling.seed + number,
             )
             return tuple(self._read(row, choice) for choice in choices)
 
@@ -129,23 +132,22 @@ class EndpointEngine:
 
     def _ask_all(
         self,
-        ask: Callable[[Row, int], tuple[Generation, ...]],
+        ask: Callable[[Row], tuple[Generation, ...]],
         prompts: Sequence[Prompt],
         limits: Limits,
         label_texts: LabelTexts,
         on_progress: OnProgress,
     ) -> list[tuple[Generation, ...]]:
-        """`ask`, given each prompt that fits and its number, for all of them in order."""
+        """What `ask` gives for each prompt that fits, in order."""
 
-        def work(numbered: tuple[int, Row | Generation]) -> tuple[Generation, ...]:
-            number, row = numbered
-            return (row,) if isinstance(row, Generation) else _catch_refusal(ask, row, number)
+        def work(row: Row | Generation) -> tuple[Generation, ...]:
+            return (row,) if isinstance(row, Generation) else _catch_refusal(ask, row)
 
         found: list[tuple[Generation, ...]] = []
         pool = ThreadPoolExecutor(limits.batch_size)
         try:
             fitted = self._tokens.fit_all(prompts, limits, label_texts, self._context)
-            for answers in pool.map(work, enumerate(fitted)):
+            for answers in pool.map(work, fitted):
                 found.append(answers)
                 if on_progress is not None and len(found) % limits.batch_size == 0:
                     on_progress(len(found), len(prompts))
@@ -191,7 +193,6 @@ class EndpointEngine:
         *,
         n: int = 1,
         temperature: float = 0.0,
-        seed: int | None = None,
         extra: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         completion = self._client.completions.create(
@@ -200,7 +201,6 @@ class EndpointEngine:
             max_tokens=max_tokens,
             n=n,
             temperature=temperature,
-            seed=seed,
             top_p=1.0,
             presence_penalty=0.0,
             frequency_penalty=0.0,
@@ -216,11 +216,11 @@ class EndpointEngine:
 
 
 def _catch_refusal(
-    ask: Callable[[Row, int], tuple[Generation, ...]], row: Row, number: int
+    ask: Callable[[Row], tuple[Generation, ...]], row: Row
 ) -> tuple[Generation, ...]:
     """What `ask` gives; a prompt that the server refuses is a record that says so."""
     try:
-        return ask(row, number)
+        return ask(row)
     except (openai.BadRequestError, openai.UnprocessableEntityError) as exc:
         return (
             Generation(

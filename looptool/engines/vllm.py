@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from vllm import LLM, SamplingParams
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
@@ -98,6 +99,8 @@ class VllmEngine:
         """See `looptool.engines.Engine.sample`."""
         found: dict[int, tuple[Generation, ...]] = {}
         rows: dict[int, Row] = {}
+        if current_platform.is_cpu():  # everything is drawn in this process
+            torch.manual_seed(sampling.seed)
         for i, row in enumerate(self._tokens.fit_all(prompts, limits, None, self._context)):
             if isinstance(row, Generation):
                 found[i] = (row,)
@@ -112,11 +115,15 @@ class VllmEngine:
     def _params(
         self, max_new_tokens: int, sampling: Sampling | None = None, number: int = 0
     ) -> SamplingParams:
-        """Greedy, or the draws for one of the prompts: each request has random numbers of its own."""
+        """Greedy, or the draws for one of the prompts: each request has random numbers of its own.
+
+        Not on a CPU: there vLLM fails as soon as a prompt of such a request is read in pieces.
+        """
+        own_seed = sampling is not None and not current_platform.is_cpu()
         return SamplingParams(
             n=sampling.answers if sampling else 1,
             temperature=sampling.temperature if sampling else 0.0,
-            seed=sampling.seed + number if sampling else None,
+            seed=sampling.seed + number if sampling and own_seed else None,
             max_tokens=max_new_tokens,
             logprobs=0,
             stop_token_ids=self._tokens.end_ids,

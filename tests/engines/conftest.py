@@ -229,23 +229,26 @@ def check_equal(
 
 
 @pytest.fixture(scope="session")
-def check_drawn(samples: list[Sample], reference: list[Generation]) -> Callable[[Engine], None]:
-    """Asserts that an engine draws several answers, the same again, and greedy ones when it is cold."""
+def check_drawn(samples: list[Sample], reference: list[Generation]) -> Callable[..., None]:
+    """Asserts that an engine draws several answers, and greedy ones when it is cold; by seed if `seeded`."""
     prompts = [build_prompt(sample) for sample in samples]
     limits = Limits(NEW_TOKENS, PROMPT_TOKENS, 8)
     failures = [g.failure for g in reference]
 
-    def check(engine: Engine) -> None:
+    def check(engine: Engine, *, seeded: bool = True) -> None:
         def draw(temperature: float, seed: int = 3) -> list[list[str]]:
             drawn = engine.sample(prompts, limits, Sampling(4, temperature, seed))
             assert [answers[0].failure for answers in drawn] == failures
             assert [len(answers) for answers in drawn] == [1 if f else 4 for f in failures]
             return [[one.text for one in answers if not one.failure] for answers in drawn]
 
-        for texts, greedy in zip(draw(0.001), reference, strict=True):
-            assert texts == ([] if greedy.failure else [greedy.text] * 4)
+        # vLLM draws at 0.01 or more: where two tokens are as good as equal, either may come.
+        cold = zip(draw(0.01), reference, strict=True)
+        same = [[text == greedy.text for text in texts] for texts, greedy in cold if texts]
+        assert all(map(any, same))
+        assert sum(map(sum, same)) >= 0.95 * sum(map(len, same))
         hot = draw(1.5)
-        assert draw(1.5) == hot
+        assert not seeded or draw(1.5) == hot
         assert draw(1.5, seed=99) != hot
         assert any(len(set(texts)) > 1 for texts in hot)
         assert len({texts[0] for texts in hot if texts}) > len(hot) // 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from looptool.engines import Engine, EngineOptions, Limits, Prompt, Sampling, open_engine
+from looptool.engines import EngineOptions, Limits, Prompt, Sampling, open_engine
 
 pytestmark = pytest.mark.engines
 
@@ -150,7 +150,7 @@ def test_tool_call_markers_survive_decoding(plain: tuple[Any, Any]) -> None:
     assert tokenizer.decode(ids, skip_special_tokens=True) == "<tool_call>x</tool_call>"
 
 
-def test_answers_are_drawn_from_the_seed(check_drawn: Callable[[Engine], None]) -> None:
+def test_answers_are_drawn_from_the_seed(check_drawn: Callable[..., None]) -> None:
     engine = open_engine("transformers", BASE, EngineOptions(threads=2))
     try:
         check_drawn(engine)
