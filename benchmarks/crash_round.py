@@ -161,7 +161,7 @@ def _write_scouting(
     if done := stage.committed():
         return done
     candidates = find_candidates(stage, pool, [dataset], expansions)
-    for number, part in shards(candidates, scope.config.scout.shard_size):
+    for number, part in shards(candidates.all(), scope.config.scout.shard_size):
         if stage.writer.load_part("rollouts", "rollouts", number, RolloutStat) is None:
             rows = [
                 RolloutStat(sample_id=s.sample_id, rollouts=8, passed=n % 9, parse_errors=0)

@@ -495,6 +495,9 @@ class ScoutConfig(Section):
     """Answers to each candidate, at the temperature of training; 0 scouts nothing [paper: 0]."""
     expansions: float = Field(1.0, ge=0)
     """Validated expansions that are scouted, at most, as a multiple of `merge.dataset_size`."""
+    waiting: float = Field(1.0, ge=0)
+    """Samples that earlier rounds left waiting, scouted again, at most, as a multiple of
+    `merge.dataset_size`."""
     new_seeds: float = Field(0.5, ge=0)
     """Unused seeds that are scouted, at most, as a multiple of `merge.dataset_size`."""
     batch_size: int = Field(16, ge=1)
@@ -530,6 +533,9 @@ class MergeConfig(Section):
     unsolved_rate_max: float = Field(0.1, ge=0, le=1)
     """Largest share of error seeds none of whose rollouts was right, and of their expansions: in GRPO a
     group without one right answer teaches nothing [paper: no limit, 1.0]."""
+    waiting_max: float = Field(4.0, ge=0)
+    """Samples that found no place and wait for a later round, at most, as a multiple of `dataset_size`;
+    the newest stay. One comes back when scouting finds it of mixed outcome [paper: 0]."""
     skip_solved: bool = True
     """Leave out mastered samples all of whose rollouts were right: no signal either [paper: false]."""
 

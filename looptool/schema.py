@@ -47,7 +47,7 @@ class Fate(Record):
 
     sample_id: str
     fate: str
-    """`kept`, `replaced`, `dropped`, `quarantined`, `duplicate` or `retracted`."""
+    """`kept`, `replaced`, `waiting`, `dropped`, `quarantined`, `duplicate` or `retracted`."""
     reason: str
 
 

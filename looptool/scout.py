@@ -1,9 +1,10 @@
 """Scouting: what M_j gets right sometimes, among the samples that could enter D_{j+1}. Not in the paper.
 
 A group of rollouts that are all right or all wrong has no gradient in GRPO. Of what is in D_j, training
-has measured that by itself; of expansions and unused seeds nobody knows, and most of them carry no
-signal. So M_j answers some of them a few times, as it would in training, and the merge
-(`looptool.merge.places`) prefers those with mixed outcome. It costs inference alone.
+has measured that by itself; of expansions, of what found no place earlier and of unused seeds nobody
+knows, and most of them carry no signal. So M_j answers some of them a few times, as it would in
+training, and the merge (`looptool.merge.places`) prefers those with mixed outcome. It costs inference
+alone.
 """
 
 import time
@@ -17,9 +18,32 @@ from looptool.calls import parse_reply
 from looptool.config import ScoutConfig, TrainConfig
 from looptool.engines import Engine, Generation, Limits, Sampling
 from looptool.engines.grading import build_prompt, is_right
-from looptool.records import Origin, RolloutStat, Sample, draw
+from looptool.records import RolloutStat, Sample, draw
 
-__all__ = ["ScoutReport", "Scouted", "choose_candidates", "scout_parts", "summarise_scouting"]
+__all__ = [
+    "Candidates",
+    "ScoutReport",
+    "Scouted",
+    "choose_candidates",
+    "scout_parts",
+    "summarise_scouting",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What could enter the next dataset, or the part of it that is scouted."""
+
+    expansions: Sequence[Sample] = ()
+    """Validated ones of this round."""
+    waiting: Sequence[Sample] = ()
+    """What found no place in earlier rounds."""
+    new_seeds: Sequence[Sample] = ()
+    """Seeds that no dataset has used."""
+
+    def all(self) -> list[Sample]:
+        """One after the other."""
+        return [*self.expansions, *self.waiting, *self.new_seeds]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +66,7 @@ class ScoutReport:
     """What was found, and what it cost."""
 
     expansions: Scouted
+    waiting: Scouted
     new_seeds: Scouted
     answers: int
     seconds: float
@@ -49,37 +74,41 @@ class ScoutReport:
 
 
 def choose_candidates(
-    expansions: Sequence[Sample],
-    unused: Sequence[Sample],
+    offered: Candidates,
     config: ScoutConfig,
     dataset_size: int,
     *,
     random_seed: int,
     iteration: int,
-) -> list[Sample]:
-    """The expansions, one of each error seed in turn, and drawn seeds, as many as are to be scouted.
+) -> Candidates:
+    """As many as are to be scouted: expansions of each error seed in turn, the others drawn.
 
     The order of the inputs plays no part.
     """
-
     if not config.answers:
-        return []
+        return Candidates()
 
     def place(sample: Sample) -> str:
         return draw(random_seed, "scout", iteration, sample.sample_id)
 
+    def some(samples: Sequence[Sample], rate: float) -> list[Sample]:
+        return sorted(samples, key=place)[: round(rate * dataset_size)]
+
     turns: Counter[str | None] = Counter()
     dealt: list[tuple[int, Sample]] = []
-    for sample in sorted(expansions, key=place):
+    for sample in sorted(offered.expansions, key=place):
         dealt.append((turns[sample.parent_id], sample))
         turns[sample.parent_id] += 1
     dealt.sort(key=lambda pair: pair[0])
-    grown = [sample for _, sample in dealt][: round(config.expansions * dataset_size)]
-    return [*grown, *sorted(unused, key=place)[: round(config.new_seeds * dataset_size)]]
+    return Candidates(
+        expansions=[sample for _, sample in dealt][: round(config.expansions * dataset_size)],
+        waiting=some(offered.waiting, config.waiting),
+        new_seeds=some(offered.new_seeds, config.new_seeds),
+    )
 
 
 def scout_parts(
-    candidates: Sequence[Sample],
+    candidates: Candidates,
     config: ScoutConfig,
     training: TrainConfig,
     writer: ArtifactWriter,
@@ -92,15 +121,16 @@ def scout_parts(
 
     A candidate without an answer has a row with no rollouts.
     """
+    everything = candidates.all()
     found: list[RolloutStat] = []
     began, fresh = time.monotonic(), 0
     limits = Limits(training.max_response_tokens, training.max_prompt_tokens, config.batch_size)
 
     def show(done: int, _total: int) -> None:
         if on_progress is not None:
-            on_progress(len(found) + done, len(candidates))
+            on_progress(len(found) + done, len(everything))
 
-    for number, samples in shards(candidates, config.shard_size):
+    for number, samples in shards(everything, config.shard_size):
         rows = writer.load_part("rollouts", "rollouts", number, RolloutStat)
         if rows is None:
             seed = int(draw(random_seed, "scout", number)[:8], 16)
@@ -116,7 +146,7 @@ def scout_parts(
             fresh += len(rows)
             writer.write("rollouts", "rollouts", rows, number)
         found += rows
-    if not candidates:
+    if not everything:
         writer.write("rollouts", "rollouts", found)
     return found, summarise_scouting(candidates, found, time.monotonic() - began, fresh)
 
@@ -132,15 +162,15 @@ def _count(sample: Sample, answers: Sequence[Generation]) -> RolloutStat:
 
 
 def summarise_scouting(
-    candidates: Sequence[Sample], found: Sequence[RolloutStat], seconds: float, fresh: int
+    candidates: Candidates, found: Sequence[RolloutStat], seconds: float, fresh: int
 ) -> ScoutReport:
-    """Counts by sort of candidate; `fresh` of them were scouted in `seconds`."""
-    pairs = list(zip(candidates, found, strict=True))
-    grown = [row for sample, row in pairs if sample.origin is Origin.EXPANSION]
-    seeds = [row for sample, row in pairs if sample.origin is not Origin.EXPANSION]
+    """Counts by sort of candidate, `found` in their order; `fresh` were scouted in `seconds`."""
+    waiting = len(candidates.expansions)
+    seeds = waiting + len(candidates.waiting)
     return ScoutReport(
-        expansions=_describe(grown),
-        new_seeds=_describe(seeds),
+        expansions=_describe(found[:waiting]),
+        waiting=_describe(found[waiting:seeds]),
+        new_seeds=_describe(found[seeds:]),
         answers=sum(row.rollouts for row in found),
         seconds=seconds,
         samples_per_s=fresh / seconds if seconds > 0 else 0.0,

@@ -21,6 +21,7 @@ from looptool.schema import Fate
 from tasks.policies import stage_task
 from tasks.progress import logger
 from tasks.scope import Input, Scope, Stage
+from tasks.scout import WAITING
 
 RETRACTED_PART = 99999
 """Number of the part of `fates` that is about retracted samples; there is none without them."""
@@ -61,7 +62,7 @@ def merge(
 ) -> ArtifactRef:
     """D_{j+1} from D_j (the last of `history`) and what was found out about it.
 
-    Tables as those of the first dataset.
+    Tables as those of the first dataset, and `waiting`.
     """
     inputs: dict[str, Input] = {
         "pool": pool,
@@ -87,6 +88,7 @@ def merge(
         heldout=heldout_rows(seeds),
         iteration=scope.iteration,
         earlier=earlier[:-1],
+        waiting=_source(stage, history[-1], "samples", WAITING),
         scouted=nothing("rollouts") if scouted is None else _source(stage, scouted, "rollouts"),
         retracted=retracted,
     )
@@ -101,9 +103,12 @@ def merge(
     return _write(stage, sources, parents)
 
 
-def _source(stage: Stage, ref: ArtifactRef, table: str) -> Source:
-    """A table of an artifact, named like its kind."""
-    return Source(table, lambda: stage.store.scan(ref, table))
+def _source(stage: Stage, ref: ArtifactRef, kind: str, table: str = "") -> Source:
+    """A table of an artifact, named like its kind if not otherwise; one that is not there is empty."""
+    name = table or kind
+    if name == WAITING and name not in ref.rows:
+        return nothing(kind)
+    return Source(kind, lambda: stage.store.scan(ref, name))
 
 
 def _write(
@@ -151,6 +156,8 @@ def _ids(source: Source) -> set[str]:
 def _write_tables(stage: Stage, merged: Merged) -> None:
     for number, part in enumerate(merged.samples):
         stage.writer.write_table("samples", "samples", part, number)
+    for number, part in enumerate(merged.waiting):
+        stage.writer.write_table(WAITING, "samples", part, number)
     for number, part in enumerate(merged.fates):
         stage.writer.write_table("fates", "fates", part, number)
     stage.writer.write("contaminated", "contaminated", merged.contaminated)

@@ -29,6 +29,8 @@ from tasks.progress import logger
 from tasks.scope import Scope
 
 VERDICTS = (*get_args(Verdict4), "unjudged")
+SCOUTED = {"expansions": "expansions", "waiting": "waiting", "new_seeds": "unused seeds"}
+"""Sorts of scouted samples, by field of the stage's report."""
 
 
 def open_iteration(
@@ -185,7 +187,7 @@ def summarise(
     table |= {f"  {name}": str(verdicts[name]) for name in VERDICTS}
     table["labels changed"] = f"{changed} of {proposed} proposed"
     found = stats["scout"]["report"]
-    for name, title in (("expansions", "expansions"), ("new_seeds", "unused seeds")):
+    for name, title in SCOUTED.items():
         table[f"{title} with signal"] = f"{found[name]['mixed']} of {found[name]['asked']}"
     memory = stats["probe"]["reprobes"]
     table["forgotten, of retired"] = f"{memory['forgotten']} of {memory['asked']}"

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.records import Sample, Split
-from looptool.scout import choose_candidates, scout_parts
+from looptool.scout import Candidates, choose_candidates, scout_parts
 from tasks.policies import stage_task
 from tasks.policy import open_policy
 from tasks.progress import Progress, logger
 from tasks.scope import Input, Scope, Stage
+
+WAITING = "waiting"
+"""Table of a merge with the samples that found no place in its dataset."""
 
 
 @stage_task("scout")
@@ -19,7 +22,11 @@ def scout(
     history: Sequence[ArtifactRef],
     expansions: ArtifactRef,
 ) -> ArtifactRef:
-    """Draw answers of M_j to validated expansions and unused seeds, part by part; table `rollouts`."""
+    """Draw answers of M_j to what could enter D_{j+1}, part by part; table `rollouts`.
+
+    That are validated expansions, what has been waiting beside D_j (the last of `history`), and seeds
+    that no dataset has used.
+    """
     inputs: dict[str, Input] = {
         "policy": policy,
         "pool": pool,
@@ -30,10 +37,9 @@ def scout(
     if done := stage.committed():
         return done
     config = scope.config
-    candidates = find_candidates(stage, pool, history, expansions)
     with Progress("scout", scope.iteration, "samples") as progress:
         _, report = scout_parts(
-            candidates,
+            find_candidates(stage, pool, history, expansions),
             config.scout,
             config.train,
             stage.writer,
@@ -41,25 +47,29 @@ def scout(
             random_seed=config.random_seed + scope.iteration,
             on_progress=progress,
         )
-    for name, found in (("expansions", report.expansions), ("unused seeds", report.new_seeds)):
-        logger().info("%d of %d %s carry signal", found.mixed, found.asked, name)
+    for name in ("expansions", "waiting", "new_seeds"):
+        found = getattr(report, name)
+        logger().info("%s: %d of %d carry signal", name, found.mixed, found.asked)
     return stage.commit({"report": report, "per_second": report.samples_per_s})
 
 
 def find_candidates(
     stage: Stage, pool: ArtifactRef, history: Sequence[ArtifactRef], expansions: ArtifactRef
-) -> list[Sample]:
-    """What is to be scouted: of the expansions, and of the seeds that no dataset has used yet."""
-    config, store = stage.scope.config, stage.store
+) -> Candidates:
+    """What is to be scouted."""
+    config, store, last = stage.scope.config, stage.store, history[-1]
     used = {s.sample_id for ref in history for s in store.read(ref, "samples", Sample)}
-    unused = [
-        sample
-        for sample in store.read(pool, "samples", Sample)
-        if sample.split is Split.TRAIN and sample.sample_id not in used
-    ]
+    offered = Candidates(
+        expansions=store.read(expansions, "samples", Sample),
+        waiting=store.read(last, WAITING, Sample) if WAITING in last.rows else (),
+        new_seeds=[
+            sample
+            for sample in store.read(pool, "samples", Sample)
+            if sample.split is Split.TRAIN and sample.sample_id not in used
+        ],
+    )
     return choose_candidates(
-        store.read(expansions, "samples", Sample),
-        unused,
+        offered,
         config.scout,
         config.merge.dataset_size,
         random_seed=config.random_seed,

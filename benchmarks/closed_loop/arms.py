@@ -50,10 +50,10 @@ ARMS = {
         Arm(
             "static_scouted",
             "static, scouted",
-            "static, whole pool, but as many unused seeds are scouted as there are samples in the loop, and "
-            "those that carry signal come first",
+            "static, whole pool, but all seeds that were not used yet are scouted, and those that carry "
+            "signal come first",
             data="pool",
-            settings=MappingProxyType({"scout.expansions": 0.0, "scout.new_seeds": 1.5}),
+            settings=MappingProxyType({"scout.expansions": 0.0, "scout.new_seeds": 3.0}),
         ),
         Arm(
             "static_d1",

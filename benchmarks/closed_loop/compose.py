@@ -27,6 +27,7 @@ from looptool.records import (
 from looptool.schema import Contamination, Fate
 from tasks.judge import find_pairs
 from tasks.scope import Input, Scope, Stage
+from tasks.scout import WAITING
 
 
 def keep_labels(scope: Scope, dataset: ArtifactRef, probes: ArtifactRef) -> ArtifactRef:
@@ -195,6 +196,7 @@ def repeat_errors(scope: Scope, merged: ArtifactRef) -> tuple[ArtifactRef, Artif
     training.writer.write("samples", "samples", [*distinct, *copies])
     once.writer.write("samples", "samples", distinct)
     once.writer.write("fates", "fates", correct_fates(fates, distinct))
+    once.writer.write(WAITING, "samples", store.read(merged, WAITING, Sample))
     overlaps: list[Contamination] = []
     once.writer.write("contaminated", "contaminated", overlaps)
     return training.commit({"copies": len(copies)}), once.commit({})

@@ -175,7 +175,7 @@ def describe_training(store: Store, trained: ArtifactRef) -> JsonObject:
 def describe_scouting(store: Store, scouted: ArtifactRef) -> JsonObject:
     """Candidates that were scouted, those of mixed outcome among them, and the answers that it took."""
     report = store.manifest_of(scouted).stats["report"]
-    parts = {name: report[name] for name in ("expansions", "new_seeds")}
+    parts = {name: report[name] for name in ("expansions", "waiting", "new_seeds")}
     return {
         "answers": report["answers"],
         **{name: {k: part[k] for k in ("asked", "mixed")} for name, part in parts.items()},

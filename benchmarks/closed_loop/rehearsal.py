@@ -122,7 +122,7 @@ def _scout(
     if done := stage.committed():
         return done
     candidates = find_candidates(stage, pool, history, expansions)
-    rows = [_roll(sample, scope, scope.config.scout.answers) for sample in candidates]
+    rows = [_roll(sample, scope, scope.config.scout.answers) for sample in candidates.all()]
     stage.writer.write("rollouts", "rollouts", rows)
     return stage.commit({"report": summarise_scouting(candidates, rows, 1.0, len(rows))})
 

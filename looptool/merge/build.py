@@ -45,6 +45,8 @@ class Merged:
 
     samples: Iterator[pa.Table]
     """Parts of the dataset, in its final order."""
+    waiting: Iterator[pa.Table]
+    """What found no place and may come back; table `waiting`."""
     fates: Iterator[pa.Table]
     """One for each sample that entered, left or was turned away; seeds not drawn have none."""
     contaminated: tuple[Contamination, ...]
@@ -60,6 +62,7 @@ class MergeOutcome:
     fates: tuple[Fate, ...]
     report: MergeReport
     contaminated: tuple[Contamination, ...] = ()
+    waiting: tuple[Sample, ...] = ()
 
 
 def unused(pool: Sequence[Sample], used_ids: Set[str]) -> list[Sample]:
@@ -96,12 +99,14 @@ def merge_round(
 
 def _as_records(merged: Merged) -> MergeOutcome:
     dataset = [row for table in merged.samples for row in from_table("samples", table)]
+    waiting = [row for table in merged.waiting for row in from_table("samples", table)]
     fates = [row for table in merged.fates for row in from_table("fates", table)]
     return MergeOutcome(
         dataset=tuple(records_of(dataset, Sample)),
         fates=tuple(records_of(fates, Fate)),
         report=merged.report,
         contaminated=merged.contaminated,
+        waiting=tuple(records_of(waiting, Sample)),
     )
 
 
@@ -175,6 +180,9 @@ class _Merge:
         wide = [(name, self._sources[name]) for name in self._sources if name != "heldout"]
         return Merged(
             samples=write_parts(wide, self._facts, order, builder.origins[order]),
+            waiting=write_parts(
+                wide, self._facts, builder.waiting, builder.origins[builder.waiting]
+            ),
             fates=self._ledger.tables(self._facts.ids()),
             contaminated=tuple(self._keeper.matches) if self._keeper else (),
             report=self._report(builder, order),
@@ -193,6 +201,7 @@ class _Merge:
             self._sources["current"], inputs.judgements, replaced, inputs.iteration
         )
         self._read("corrected", spill(corrected, self._folder, "samples"), check=True)
+        self._read("waiting", inputs.standing(inputs.waiting), check=True)
         self._read("expansions", inputs.standing(inputs.expansions), check=True)
         used = np.unique(self._facts.column("id")[self._facts.rows_of("earlier", "current")])
         self._read(
@@ -234,16 +243,19 @@ class _Merge:
             builder.add("new_seeds", new, config.dataset_size)
             return builder
         grown = deal_in_turn(facts, self._random_seed)
+        waiting = shuffle_rows(facts, facts.rows_of("waiting"), self._random_seed, "waiting")
         offered = {
             "untouched": parts.untouched,
             "error_seeds": parts.errors,
             "mastered_or_both_correct": parts.ranked,
             "new_seeds": new,
             "expansions": grown,
+            "waiting": waiting,
         }
         builder = Builder(config, gate, facts, parts, outcomes, offered)
-        builder.fill(new, grown, round(new_seed_rate(config, self._makes) * config.dataset_size))
-        builder.record_leavers(grown, self._ledger)
+        places = round(new_seed_rate(config, self._makes) * config.dataset_size)
+        builder.fill(new, grown, waiting, places)
+        builder.record_leavers(grown, waiting, self._ledger)
         return builder
 
     def _find_contaminated(self) -> dict[int, str]:

@@ -241,10 +241,13 @@ class _Near:
 
 
 def standing(facts: Facts) -> NDArray[np.uint8]:
-    """What each row is: HELDOUT, MEMBER (of D_j, corrected or not), or neither."""
+    """What each row is: HELDOUT, MEMBER (of D_j, corrected or not, or waiting since it was), or neither."""
     flags = np.zeros(facts.size, np.uint8)
     flags[facts.rows_of("heldout")] = HELDOUT
     flags[facts.rows_of("current", "corrected")] = MEMBER
+    ids, waiting = facts.column("id"), facts.rows_of("waiting")
+    known = ids[facts.rows_of("earlier", "current")]
+    flags[waiting[np.isin(ids[waiting], known)]] = MEMBER
     return flags
 
 

@@ -18,6 +18,10 @@ expansions that it found always right have no place, and such seeds only what no
 what was not scouted, training tells: error seeds that no rollout solved, their expansions, and those
 that scouting found never right come after the others of their part and have at most
 `unsolved_rate_max` of the places together.
+
+**Waiting.** Error seeds and expansions that find no place are not lost: a policy that never solves
+them today may do so sometimes in a later round. They wait beside the dataset, `waiting_max` of them at
+most, are scouted again, and enter after the new expansions once their outcome is mixed.
 """
 
 from collections.abc import Mapping
@@ -72,10 +76,12 @@ class Builder:
         self.offered = {part: len(rows) for part, rows in offered.items()}
         self.places: dict[str, int] = {}
         self._taken: dict[str, Rows] = {}
+        self.waiting = np.zeros(0, np.int64)
+        """Rows that found no place and wait for a later round, the newest first."""
         self.origins = np.full(facts.size, UNCHANGED, np.uint8)
         """Code of the origin that each row enters with; UNCHANGED for its own."""
 
-    def fill(self, new: Rows, grown: Rows, new_places: int) -> None:
+    def fill(self, new: Rows, grown: Rows, waiting: Rows, new_places: int) -> None:
         """Gives each part its places, in the order of the size rule."""
         parts, ids = self._parts, self._facts.column("id")
         without_signal = ids[parts.unsolved]
@@ -95,6 +101,8 @@ class Builder:
         self.add("new_seeds", hopeful, self._cap("new_seeds", new_places))
         room = self._cap("expansions", None)
         room = _less(room, self.add("expansions", likely, room))
+        back = waiting[self._outcomes[waiting] == MIXED]
+        room = _less(room, self.add("returned", back, room))
         self.add("unsolved_expansions", unlikely, _least(few, room))
         self.add("filled_mixed_seeds", new[seed == MIXED])
         self.add("filled_high_ppl", parts.ranked)
@@ -154,33 +162,42 @@ class Builder:
             return None
         return float(values.max() if self._config.ppl == "pass_rate" else values.min())
 
-    def record_leavers(self, grown: Rows, ledger: Ledger) -> None:
-        """Writes down why what was offered and not looked at, or not let in, is gone."""
+    def record_leavers(self, grown: Rows, waiting: Rows, ledger: Ledger) -> None:
+        """Writes down why what was offered and not looked at, or not let in, is gone or waits."""
         parts, ids = self._parts, self._facts.column("id")
         settled = np.isin(ids, ids[np.array(ledger.rows, np.int64)])
         mastered = np.isin(parts.ranked, parts.mastered)
         for row, known in zip(parts.ranked.tolist(), mastered.tolist(), strict=True):
             if not settled[row]:
                 ledger.record(row, "dropped", "low_ppl" if known else "both_correct_low_ppl")
-        rest = np.concatenate([parts.untouched, parts.errors, grown])
-        without_signal = ids[parts.unsolved]
-        family = np.isin(ids[rest], without_signal)
-        family |= np.isin(self._facts.column("parent")[rest], without_signal)
-        calls = self._facts.column("calls")
-        outcomes = self._outcomes[rest]
-        family &= outcomes != MIXED
-        family |= outcomes == NONE_RIGHT
-        always = outcomes == ALL_RIGHT
-        for row, never, solved in zip(rest.tolist(), family.tolist(), always.tolist(), strict=True):
-            if settled[row]:
-                continue
-            if solved:
-                ledger.record(row, "dropped", "always_right")
-            elif never:
-                ledger.record(row, "dropped", "never_solved")
+        rest = np.concatenate([parts.untouched, parts.errors, grown, waiting])
+        rest = rest[~settled[rest]]
+        room = round(self._config.waiting_max * self._config.dataset_size)
+        stay: list[int] = []
+        for row, reason in zip(rest.tolist(), self._reasons(rest), strict=True):
+            if reason == "always_right":
+                ledger.record(row, "dropped", reason)
+            elif len(stay) >= room:
+                ledger.record(row, "dropped", reason if not room else f"waiting_max, {reason}")
             else:
-                crowded = not calls[row] and not self._quota.has_room(False)
-                ledger.record(row, "dropped", "no_call_share" if crowded else "no_place_left")
+                ledger.record(row, "waiting", reason)
+                stay.append(row)
+        self.waiting = np.array(stay, np.int64)
+
+    def _reasons(self, rows: Rows) -> list[str]:
+        """Why each of these found no place."""
+        facts, outcomes = self._facts, self._outcomes[rows]
+        ids, hard = facts.column("id"), facts.column("id")[self._parts.unsolved]
+        never = np.isin(ids[rows], hard) | np.isin(facts.column("parent")[rows], hard)
+        never = (never & (outcomes != MIXED)) | (outcomes == NONE_RIGHT)
+        calls = facts.column("calls")[rows]
+        crowded = ~calls & (not self._quota.has_room(False))
+        texts = np.select(
+            [outcomes == ALL_RIGHT, never, crowded],
+            ["always_right", "never_solved", "no_call_share"],
+            "no_place_left",
+        )
+        return [str(text) for text in texts]
 
 
 def _least(*counts: int | None) -> int | None:

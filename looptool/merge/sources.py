@@ -79,8 +79,10 @@ class MergeSources:
     """j; the result is D_{j+1}."""
     earlier: Sequence[Source] = ()
     """D_1 … D_{j-1}."""
+    waiting: Source = field(default_factory=lambda: nothing("samples"))
+    """What found no place in D_j: it enters when it was scouted and is of mixed outcome."""
     scouted: Source = field(default_factory=lambda: nothing("rollouts"))
-    """How M_j did on expansions and unused seeds, of kind `rollouts`; those without a row are unknown."""
+    """How M_j did on expansions, waiting samples and unused seeds; those without a row are unknown."""
     retracted: Retracted = NOTHING_RETRACTED
     """What people have taken out: the result is as if it had never been."""
 
@@ -126,8 +128,10 @@ class MergeInputs:
     """j; the result is D_{j+1}."""
     earlier: Sequence[Sample] = ()
     """Samples of D_1 … D_{j-1}."""
+    waiting: Sequence[Sample] = ()
+    """What found no place in D_j."""
     scouted: Sequence[RolloutStat] = ()
-    """How M_j did on expansions and unused seeds; those without a row are unknown."""
+    """How M_j did on expansions, waiting samples and unused seeds; those without a row are unknown."""
     retracted: Retracted = NOTHING_RETRACTED
     """What people have taken out: the result is as if it had never been."""
 
@@ -142,6 +146,7 @@ class MergeInputs:
             heldout=records_source("samples", self.heldout),
             iteration=self.iteration,
             earlier=(records_source("samples", self.earlier),),
+            waiting=records_source("samples", self.waiting),
             scouted=records_source("rollouts", self.scouted),
             retracted=self.retracted,
         )

@@ -86,7 +86,8 @@ def scouted_rows(lake: Lake, number: int) -> Iterator[Sequence[Cell]]:
     """What scouting found in a round, by sort of candidate; nothing where none was scouted."""
     found = lake.stage(number, "scout")
     report = as_mapping(found.stats.get("report")) if found else {}
-    for name, title in (("expansions", "new samples"), ("new_seeds", "unused seeds")):
+    sorts = {"expansions": "new samples", "waiting": "waiting samples", "new_seeds": "unused seeds"}
+    for name, title in sorts.items():
         counts = as_mapping(report.get(name))
         if counts.get("asked"):
             outcome = (counts.get(key) for key in ("mixed", "solved", "unsolved", "failed"))

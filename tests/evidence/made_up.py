@@ -57,7 +57,7 @@ def round_row(
     refreshed = number > 1 and not arm.startswith("static")
     changed = {"changed": 5, "corrected": 4, "spoilt": 1, "still_wrong": 0, "mismatches": 90}
     found = {"asked": 400, "mixed": 100}
-    scouting = {"answers": 6400, "expansions": found, "new_seeds": found}
+    scouting = {"answers": 6400, "expansions": found, "waiting": found, "new_seeds": found}
     return {
         **identity(arm, seed, **changes),
         "kind": "round",

@@ -23,6 +23,7 @@ from looptool.records import (
     Label,
     Origin,
     ProbeResult,
+    Retracted,
     RolloutStat,
     Sample,
     Split,
@@ -181,7 +182,7 @@ def test_too_many_expansions_are_cut_evenly_over_their_seeds() -> None:
     )
     grown = [s.parent_id for s in outcome.dataset if s.origin is Origin.EXPANSION]
     assert sorted(grown.count(s.sample_id) for s in samples) == [2, 2, 3, 3]
-    assert outcome.report.left_out == {"dropped: no_place_left": 6}
+    assert outcome.report.left_out == {"waiting: no_place_left": 6}
     assert outcome.report.taken["expansions"] == 10
 
 
@@ -210,6 +211,7 @@ def test_empty_places_go_to_mastered_samples_then_to_unused_seeds_then_stay_empt
         "high_ppl": 2,
         "new_seeds": 4,
         "expansions": 0,
+        "returned": 0,
         "unsolved_expansions": 0,
         "filled_mixed_seeds": 0,
         "filled_high_ppl": 6,
@@ -228,7 +230,7 @@ def test_more_error_seeds_than_places_leave_no_place_for_others() -> None:
         config(4), current=samples, probes=probes, judgements=judgements, pool=[make("new")]
     )
     assert outcome.report.by_origin == {"error_seed": 4}
-    assert outcome.report.left_out == {"dropped: no_place_left": 2}
+    assert outcome.report.left_out == {"waiting: no_place_left": 2}
 
 
 def test_the_result_does_not_depend_on_the_order_of_the_input() -> None:
@@ -359,7 +361,7 @@ def test_samples_without_calls_have_at_most_their_share() -> None:
     assert sum(not s.label.calls for s in outcome.dataset) == 5
     assert outcome.report.size == 20
     assert outcome.report.no_call_rate == 0.25
-    assert outcome.report.left_out == {"dropped: no_call_share": 25, "dropped: no_place_left": 15}
+    assert outcome.report.left_out == {"waiting: no_call_share": 25, "waiting: no_place_left": 15}
 
 
 def test_samples_that_call_leave_room_for_those_that_do_not() -> None:
@@ -398,7 +400,7 @@ def test_error_seeds_that_no_rollout_solved_have_few_places() -> None:
         "expansions": 10,
         "filled_new_seeds": 9,
     }
-    assert outcome.report.left_out["dropped: never_solved"] == 9 + 30
+    assert outcome.report.left_out["waiting: never_solved"] == 9 + 30
 
 
 def test_without_rollouts_nothing_is_known_to_be_unsolved() -> None:
@@ -446,7 +448,7 @@ def test_what_scouting_found_of_mixed_outcome_comes_first_in_its_part() -> None:
     (third,) = kept - {s.sample_id for s in (error, *seeds[8:10], *expansions[2:5])}
     assert third in {s.sample_id for s in seeds[10:]}
     assert fates[expansions[5].sample_id] == ("dropped", "always_right")
-    assert fates[expansions[0].sample_id] == ("dropped", "no_place_left")
+    assert fates[expansions[0].sample_id] == ("waiting", "no_place_left")
 
 
 def test_expansions_of_an_unsolved_seed_are_let_in_once_scouting_has_seen_signal() -> None:
@@ -472,7 +474,7 @@ def test_expansions_of_an_unsolved_seed_are_let_in_once_scouting_has_seen_signal
     assert {s.sample_id for s in expansions[:5]} < kept
     assert len(kept) == 6
     never = [s for s in expansions[5:] if s.sample_id not in kept]
-    assert {reasons(seen)[s.sample_id] for s in never} == {("dropped", "never_solved")}
+    assert {reasons(seen)[s.sample_id] for s in never} == {("waiting", "never_solved")}
 
 
 def test_empty_places_go_to_seeds_of_mixed_outcome_before_mastered_samples() -> None:
@@ -508,3 +510,79 @@ def test_places_that_nothing_else_fills_go_to_seeds_without_signal() -> None:
     )
     # What M_j never gets right may still be learnt; what it always does is learnt.
     assert {s.sample_id for s in short.dataset} == {seeds[1].sample_id, seeds[3].sample_id}
+
+
+def test_what_found_no_place_waits_and_comes_back_once_it_is_of_mixed_outcome() -> None:
+    errors = [make(f"error {n}") for n in range(4)]
+    expansions = [grow(errors[0], n) for n in range(4)]
+    first = merge(
+        config(1, unsolved_rate_max=0.0, waiting_max=9.0, new_seed_rates=()),
+        current=errors,
+        probes=[probe(s, False, pass_rate=0.0) for s in errors],
+        judgements=[judged(s, "PRED_WRONG") for s in errors],
+        expansions=expansions,
+        pool=[make("new")],
+    )
+    waiting = list(first.waiting)
+    assert {s.sample_id for s in waiting} == {s.sample_id for s in (*errors, *expansions)}
+    assert {s.origin for s in waiting} == {Origin.ERROR_SEED, Origin.EXPANSION}
+    later: dict[str, Any] = {
+        "iteration": 2,
+        "current": first.dataset,
+        "earlier": errors,
+        "probes": [probe(s, True) for s in first.dataset],
+        "waiting": waiting,
+    }
+    unseen = merge(config(5), **later)
+    assert {s.sample_id for s in unseen.waiting} == {s.sample_id for s in waiting}
+    by_id = {s.sample_id: s for s in waiting}
+    found = [by_id[s.sample_id] for s in (errors[1], expansions[2], errors[2], errors[3])]
+    passes = zip(found, (3, 5, 8, 0), strict=True)
+    second = merge(config(5), **later, scouted=[scouted(s, n) for s, n in passes])
+    kept = {s.sample_id for s in second.dataset}
+    # An error seed of D_1 is no repetition of itself.
+    assert kept == {errors[1].sample_id, expansions[2].sample_id, first.dataset[0].sample_id}
+    assert second.report.taken["returned"] == 2
+    fates = reasons(second)
+    assert fates[errors[2].sample_id] == ("dropped", "always_right")
+    assert fates[errors[3].sample_id] == ("waiting", "never_solved")
+    assert len(second.waiting) == len(waiting) - 3
+
+
+def test_only_so_many_wait_and_the_newest_stay() -> None:
+    old = [make(f"old {n}") for n in range(5)]
+    error = make("error")
+    expansions = [grow(error, n) for n in range(3)]
+    outcome = merge(
+        config(2, unsolved_rate_max=0.0, waiting_max=2.0, new_seed_rates=()),
+        current=[error],
+        probes=[probe(error, False, pass_rate=0.0)],
+        judgements=[judged(error, "PRED_WRONG")],
+        expansions=expansions,
+        waiting=old,
+    )
+    assert {s.sample_id for s in outcome.waiting} == {s.sample_id for s in (error, *expansions)}
+    fates = reasons(outcome)
+    assert {fates[s.sample_id] for s in old} == {("dropped", "waiting_max, no_place_left")}
+
+
+def test_a_waiting_expansion_that_repeats_an_earlier_round_stays_out() -> None:
+    known = make("known")
+    twin = known.model_copy(update={"sample_id": "twin", "origin": Origin.EXPANSION})
+    outcome = merge(
+        config(3), iteration=2, earlier=[known], waiting=[twin], scouted=[scouted(twin, 4)]
+    )
+    assert not outcome.dataset
+    assert not outcome.waiting
+    assert reasons(outcome)["twin"][0] == "duplicate"
+
+
+def test_retracted_samples_do_not_wait() -> None:
+    old = [make(f"old {n}") for n in range(3)]
+    outcome = merge(
+        config(3),
+        iteration=2,
+        waiting=old,
+        retracted=Retracted(samples={old[0].sample_id: "wrong unit"}),
+    )
+    assert {s.sample_id for s in outcome.waiting} == {s.sample_id for s in old[1:]}

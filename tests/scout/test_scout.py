@@ -12,7 +12,7 @@ from looptool.config import ScoutConfig, TrainConfig
 from looptool.engines import Engine, EngineInfo, Generation, Limits, Prompt, Sampling
 from looptool.engines.grading import render_label
 from looptool.records import Origin, RolloutStat, Sample
-from looptool.scout import Scouted, choose_candidates, scout_parts
+from looptool.scout import Candidates, Scouted, choose_candidates, scout_parts
 from tests.rows import decision
 
 TRAINING = TrainConfig(temperature=1.3, max_prompt_tokens=70, max_response_tokens=9)
@@ -49,7 +49,7 @@ class Dice:
         pass
 
 
-def scout(folder: Path, engine: Dice, samples: Sequence[Sample], **config: Any) -> Any:
+def scout(folder: Path, engine: Dice, samples: Candidates, **config: Any) -> Any:
     @contextmanager
     def opened() -> Iterator[Engine]:
         yield engine
@@ -60,28 +60,33 @@ def scout(folder: Path, engine: Dice, samples: Sequence[Sample], **config: Any) 
 
 
 def test_answers_are_drawn_as_in_training_and_the_right_ones_counted(tmp_path: Path) -> None:
-    samples = [decision(text) for text in ("0", "1", "3", "long")]
-    samples.append(decision("2", origin=Origin.EXPANSION))
-    engine = Dice(samples)
-    rows, report = scout(tmp_path, engine, samples)
-    assert [row.sample_id for row in rows] == [sample.sample_id for sample in samples]
-    assert [(row.rollouts, row.passed) for row in rows] == [(3, 0), (3, 1), (3, 3), (0, 0), (3, 2)]
-    assert [row.parse_errors for row in rows] == [3, 2, 0, 0, 1]
-    assert report.new_seeds == Scouted(asked=4, mixed=1, solved=1, unsolved=1, failed=1)
+    candidates = Candidates(
+        expansions=[decision("2", origin=Origin.EXPANSION)],
+        waiting=[decision("2 again"), decision("0 again")],
+        new_seeds=[decision(text) for text in ("0", "1", "3", "long")],
+    )
+    engine = Dice(candidates.all())
+    rows, report = scout(tmp_path, engine, candidates)
+    assert [row.sample_id for row in rows] == [sample.sample_id for sample in candidates.all()]
+    assert [row.passed for row in rows] == [2, 2, 0, 0, 1, 3, 0]
+    assert [row.rollouts for row in rows] == [3, 3, 3, 3, 3, 3, 0]
+    assert [row.parse_errors for row in rows] == [1, 1, 3, 3, 2, 0, 0]
     assert report.expansions == Scouted(asked=1, mixed=1, solved=0, unsolved=0, failed=0)
-    assert report.answers == 12
+    assert report.waiting == Scouted(asked=2, mixed=1, solved=0, unsolved=1, failed=0)
+    assert report.new_seeds == Scouted(asked=4, mixed=1, solved=1, unsolved=1, failed=1)
+    assert report.answers == 18
     ((sampling, limits, _),) = engine.asked
     assert (sampling.answers, sampling.temperature) == (3, 1.3)
     assert (limits.max_new_tokens, limits.max_prompt_tokens) == (9, 70)
 
 
 def test_finished_parts_are_kept_and_parts_draw_different_numbers(tmp_path: Path) -> None:
-    samples = [decision(f"{n} apples") for n in range(5)]
-    engine = Dice(samples)
+    samples = Candidates(new_seeds=[decision(f"{n} apples") for n in range(5)])
+    engine = Dice(samples.all())
     first, _ = scout(tmp_path, engine, samples, shard_size=2)
     assert [count for _, _, count in engine.asked] == [2, 2, 1]
     assert len({sampling.seed for sampling, _, _ in engine.asked}) == 3
-    again = Dice(samples)
+    again = Dice(samples.all())
     assert scout(tmp_path, again, samples, shard_size=2)[0] == first
     assert again.asked == []
 
@@ -92,7 +97,7 @@ def test_nothing_to_scout_leaves_an_empty_table_and_opens_no_engine(tmp_path: Pa
     def refuse() -> Any:
         raise AssertionError("opened for nothing")
 
-    rows, report = scout_parts([], ScoutConfig(), TRAINING, writer, refuse, random_seed=1)
+    rows, report = scout_parts(Candidates(), ScoutConfig(), TRAINING, writer, refuse, random_seed=1)
     assert (rows, report.answers) == ([], 0)
     ref = writer.commit({}, {}, {})
     assert list(writer.store.read(ref, "rollouts", RolloutStat)) == []
@@ -100,28 +105,31 @@ def test_nothing_to_scout_leaves_an_empty_table_and_opens_no_engine(tmp_path: Pa
 
 def test_candidates_are_dealt_evenly_over_the_error_seeds_whatever_their_order() -> None:
     expansions = [grown(parent, n) for parent in ("a", "b", "c") for n in range(4)]
+    waiting = [decision(f"waiting {n}") for n in range(9)]
     unused = [decision(f"seed {n}") for n in range(30)]
-    config = ScoutConfig(expansions=0.7, new_seeds=0.5)
+    config = ScoutConfig(expansions=0.7, waiting=0.3, new_seeds=0.5)
 
-    def choose(left: Sequence[Sample], right: Sequence[Sample], **seeds: int) -> list[str]:
+    def choose(step: int = 1, **seeds: int) -> list[str]:
+        offered = Candidates(expansions[::step], waiting[::step], unused[::step])
         chosen = choose_candidates(
-            left, right, config, 10, **({"random_seed": 1, "iteration": 2} | seeds)
+            offered, config, 10, **({"random_seed": 1, "iteration": 2} | seeds)
         )
-        return [sample.dialogue_id for sample in chosen]
+        return [sample.dialogue_id for sample in chosen.all()]
 
-    once = choose(expansions, unused)
-    parents = [name.split()[0] for name in once[:7]]
-    assert sorted(parents[:3]) == sorted(parents[3:6]) == ["a", "b", "c"]
-    assert all(name.startswith("seed") for name in once[7:])
-    assert len(once) == 12
-    assert choose(expansions[::-1], unused[::-1]) == once
-    assert choose(expansions, unused, iteration=3) != once
-    assert choose(expansions, unused, random_seed=2) != once
+    once = choose()
+    words = [name.split()[0] for name in once]
+    assert sorted(words[:3]) == sorted(words[3:6]) == ["a", "b", "c"]
+    assert words[7:] == ["waiting"] * 3 + ["seed"] * 5
+    assert choose(-1) == once
+    assert choose(iteration=3) != once
+    assert choose(random_seed=2) != once
 
 
-@pytest.mark.parametrize("off", [{"answers": 0}, {"expansions": 0.0, "new_seeds": 0.0}])
+@pytest.mark.parametrize(
+    "off", [{"answers": 0}, {"expansions": 0.0, "waiting": 0.0, "new_seeds": 0.0}]
+)
 def test_scouting_can_be_switched_off(off: dict[str, Any]) -> None:
     samples = [decision("x")]
-    assert not choose_candidates(
-        samples, samples, ScoutConfig(**off), 10, random_seed=1, iteration=1
-    )
+    offered = Candidates(samples, samples, samples)
+    chosen = choose_candidates(offered, ScoutConfig(**off), 10, random_seed=1, iteration=1)
+    assert not chosen.all()
