@@ -495,7 +495,7 @@ class ScoutConfig(Section):
     """Answers to each candidate, at the temperature of training; 0 scouts nothing [paper: 0]."""
     expansions: float = Field(1.0, ge=0)
     """Validated expansions that are scouted, at most, as a multiple of `merge.dataset_size`."""
-    waiting: float = Field(1.0, ge=0)
+    waiting: float = Field(0.5, ge=0)
     """Samples that earlier rounds left waiting, scouted again, at most, as a multiple of
     `merge.dataset_size`."""
     new_seeds: float = Field(0.5, ge=0)
