@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(580)
 
 SEED_PHASE = {"tools-0", "plan-0", "seed-0", "validate-0", "pool-0", "evaluate-0", "dataset-0"}
 STAGES = SEED_PHASE | {
-    "train-1", "evaluate-1", "probe-1", "judge-1", "expand-1", "validate-1", "merge-1",
+    "train-1", "evaluate-1", "probe-1", "judge-1", "expand-1", "validate-1", "scout-1", "merge-1",
 }  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def test_a_changed_section_runs_its_stage_and_those_after_it(
         overrides={"judge.both_orders": False},
         accept_config_change=True,
     )
-    again = {"judge-1", "expand-1", "validate-1", "merge-1"}
+    again = {"judge-1", "expand-1", "validate-1", "scout-1", "merge-1"}
     assert stages(states, "Cached") >= STAGES - again
     assert states["judge-1"] == "Completed"
 
