@@ -72,12 +72,13 @@ def _open(python: Path, replicas: int, address: str = "") -> ChildEngine:
     return ChildEngine("vllm", BASE, options)
 
 
-def test_two_replicas_on_two_nodes_answer_in_order_and_a_dead_one_is_replaced(
+def test_two_replicas_on_two_nodes_answer_and_draw_in_order_and_a_dead_one_is_replaced(
     two_nodes: str,
     engines_python: Path,
     samples: list[Sample],
     ask: Answers,
     check_equal: Callable[[list[Generation]], None],
+    check_drawn: Callable[..., None],
 ) -> None:
     engine = _open(engines_python, 2, two_nodes)
     try:
@@ -85,6 +86,7 @@ def test_two_replicas_on_two_nodes_answer_in_order_and_a_dead_one_is_replaced(
         assert len(places) == 2
         assert len(set(places.values())) == 2
         check_equal(ask(engine, samples))
+        check_drawn(engine)
         victim = sorted(places)[0]
         seen: list[tuple[int, int]] = []
 
