@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the variants whose name contains this")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
-    config = resolve_profile(options.profile)
+    config = resolve_profile(options.profile, {"expand.per_seed": 4})
     fixed = config.model_copy(
         update={"expand": config.expand.model_copy(update={"vary_tools": False})}
     )
