@@ -25,7 +25,7 @@ def test_killed_at_six_writes_the_run_goes_on_to_the_same_digests(
         stages = {path.split("/")[4] for path in calm.digests}
         assert stages == {
             "tools", "plan", "seed", "validate", "pool", "dataset", "train", "evaluate", "probe",
-            "judge", "expand", "merge",
+            "judge", "expand", "scout", "merge",
         }  # fmt: skip
         assert len(calm.points) >= 60
         for point in spread(calm.points, 6):
