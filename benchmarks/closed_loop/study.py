@@ -70,11 +70,16 @@ class Study:
 
     @cached_property
     def setting(self) -> str:
-        """Digest of what the profile and the overrides say; a new default elsewhere does not change it."""
+        """Digest of what the profile and the overrides say; a new default elsewhere does not change it.
+
+        Nor do the store and the number of threads, which the study sets itself.
+        """
         path = Path(self.profile)
         path = path if path.suffix == ".toml" else FOLDER / f"{path.name}.toml"
         said = tomllib.loads(path.read_text(encoding="utf-8"))
         said.pop("store", None)
+        for section in ("train", "policy"):
+            said.get(section, {}).pop("threads", None)
         overrides = {**HELDOUT, **self.overrides}
         return artifact_key("study", said, overrides, self.rehearsed)[:12]
 
