@@ -7,19 +7,21 @@ Tasks hand references to each other; every one is cached by what its artifact wa
 an iteration again shows Cached, and after a crash the next run goes on at the first missing artifact.
 """
 
+from collections.abc import Callable
+
 from prefect import flow
 
 from flows.parameters import AcceptChange, CampaignName, IterationNumber, Overrides, ProfileName
 from flows.runs import advise, name_iteration, name_profile, rename_run
 from flows.seed import seed_pool
-from looptool.artifacts import ArtifactRef
+from looptool.artifacts import ArtifactRef, CheckpointRef
 from looptool.campaign import IterationRecord, Standing
 from tasks.evaluate import evaluate
 from tasks.expand import expand
 from tasks.gate import review_changes
 from tasks.judge import judge
 from tasks.merge import first_dataset, merge
-from tasks.policies import run_stage
+from tasks.policies import run_stage, running_beside
 from tasks.policy import base_policy, trained_policy
 from tasks.probe import probe
 from tasks.record import conclude, open_iteration
@@ -53,13 +55,20 @@ def looptool(
 
     pool = seed_pool(start)
     if before:
-        best, dataset = before[-1].best, before[-1].next_dataset
-    else:
-        base = base_policy(scope)
-        scores = run_stage(evaluate, scope=start, policy=base, pool=pool)
-        best = Standing(iteration=0, checkpoint=base, scores=scores)
-        dataset = draw_first(start, pool)
-    return run_round(scope, before, pool, dataset, best)
+        best = before[-1].best
+        return run_round(
+            scope, before, pool, before[-1].next_dataset, best.checkpoint, lambda: best
+        )
+    base = base_policy(scope)
+    with running_beside(evaluate, scope=start, policy=base, pool=pool) as scores:
+        return run_round(
+            scope,
+            before,
+            pool,
+            draw_first(start, pool),
+            base,
+            lambda: Standing(iteration=0, checkpoint=base, scores=scores()),
+        )
 
 
 def draw_first(start: Scope, pool: ArtifactRef) -> ArtifactRef:
@@ -73,12 +82,43 @@ def run_round(
     before: list[IterationRecord],
     pool: ArtifactRef,
     dataset: ArtifactRef,
-    best: Standing,
+    base: CheckpointRef,
+    best: Callable[[], Standing],
 ) -> IterationRecord:
-    """From D_j and the best policy so far (the paper's M_{j-1}) to M_j and D_{j+1}."""
-    trained = run_stage(train, scope=scope, dataset=dataset, base=best.checkpoint)
+    """From D_j and the best policy so far (`base`, the paper's M_{j-1}) to M_j and D_{j+1}.
+
+    `best` gives that policy with its scores, which may still be in the making.
+    """
+    trained = run_stage(train, scope=scope, dataset=dataset, base=base)
     policy = trained_policy(trained)
-    scores = run_stage(evaluate, scope=scope, policy=policy, pool=pool)
+    with running_beside(evaluate, scope=scope, policy=policy, pool=pool) as scores:
+        made = refresh(scope, before, pool, dataset, trained)
+        stages = {"train": trained, "evaluate": scores(), **made}
+    merged = stages.pop("merge")
+    record = conclude(
+        scope,
+        before,
+        dataset=dataset,
+        pool=pool,
+        policy=policy,
+        scores=stages["evaluate"],
+        start=best(),
+        merged=merged,
+        stages=stages,
+    )
+    publish_report(scope)
+    return record
+
+
+def refresh(
+    scope: Scope,
+    before: list[IterationRecord],
+    pool: ArtifactRef,
+    dataset: ArtifactRef,
+    trained: ArtifactRef,
+) -> dict[str, ArtifactRef]:
+    """From M_j to D_{j+1}: the artifacts of the stages from probe to merge."""
+    policy = trained_policy(trained)
     history = [*(record.dataset for record in before), dataset]
     with working_ahead(scope, policy, history, trained):
         probes = run_stage(probe, scope=scope, policy=policy, history=history, trained=trained)
@@ -101,24 +141,11 @@ def run_round(
         scouted=scouted,
         retracted=find_retracted(scope, pool, history, verdicts, checked),
     )
-    record = conclude(
-        scope,
-        before,
-        dataset=dataset,
-        pool=pool,
-        policy=policy,
-        scores=scores,
-        start=best,
-        merged=merged,
-        stages={
-            "train": trained,
-            "evaluate": scores,
-            "probe": probes,
-            "judge": verdicts,
-            "expand": grown,
-            "validate": checked,
-            "scout": scouted,
-        },
-    )
-    publish_report(scope)
-    return record
+    return {
+        "probe": probes,
+        "judge": verdicts,
+        "expand": grown,
+        "validate": checked,
+        "scout": scouted,
+        "merge": merged,
+    }

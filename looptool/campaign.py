@@ -51,6 +51,7 @@ OPERATIONAL = {
     "policy.gpu_memory_rate",
     "policy.cache_gib",
     "policy.threads",
+    "policy.processes",
     "policy.restarts",
     "policy.timeout_s",
     "probe.replicas",

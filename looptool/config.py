@@ -396,10 +396,19 @@ class PolicyConfig(Section):
     """Size of vLLM's key-value cache, GiB; None: what is left of its share, 1 on a CPU."""
     threads: int | None = Field(None, ge=1)
     """CPU threads of each engine; None: all cores."""
+    processes: int = Field(1, ge=1)
+    """Engines that may answer at the same time, each with its own copy of the model. With 2 the held-out
+    evaluation runs beside training and the other stages, and scouting asks both. Engine `vllm` is always
+    one, which takes the machine; it has `probe.replicas` instead."""
     restarts: int = Field(2, ge=0)
     """How often an engine that died is started again within one part of the work."""
     timeout_s: float = Field(3600.0, gt=0)
     """Deadline of one part, and of the engine's start, seconds."""
+
+    @property
+    def at_once(self) -> int:
+        """`processes`, decided."""
+        return 1 if self.engine == "vllm" else self.processes
 
 
 class ProbeConfig(Section):

@@ -7,11 +7,15 @@ training, and the merge (`looptool.merge.places`) prefers those with mixed outco
 alone.
 """
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from looptool.artifacts import ArtifactWriter, shards
 from looptool.calls import parse_reply
@@ -28,6 +32,9 @@ __all__ = [
     "scout_parts",
     "summarise_scouting",
 ]
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,40 +122,95 @@ def scout_parts(
     open_engine: Callable[[], AbstractContextManager[Engine]],
     *,
     random_seed: int,
-    on_progress: Callable[[int, int], None] | None = None,
+    at_once: int = 1,
+    on_progress: Progress | None = None,
 ) -> tuple[list[RolloutStat], ScoutReport]:
     """Draw answers to each candidate, part by part, into table `rollouts`; finished parts are kept.
 
-    A candidate without an answer has a row with no rollouts.
+    A candidate without an answer has a row with no rollouts. `at_once` parts are worked on at the same
+    time, each with an engine of its own; the answers do not depend on it.
     """
     everything = candidates.all()
-    found: list[RolloutStat] = []
-    began, fresh = time.monotonic(), 0
-    limits = Limits(training.max_response_tokens, training.max_prompt_tokens, config.batch_size)
-
-    def show(done: int, _total: int) -> None:
-        if on_progress is not None:
-            on_progress(len(found) + done, len(everything))
-
+    found: dict[int, Sequence[RolloutStat]] = {}
+    missing: dict[int, Sequence[Sample]] = {}
     for number, samples in shards(everything, config.shard_size):
         rows = writer.load_part("rollouts", "rollouts", number, RolloutStat)
         if rows is None:
-            seed = int(draw(random_seed, "scout", number)[:8], 16)
-            sampling = Sampling(config.answers, training.temperature, seed)
-            with open_engine() as engine:
-                answers = engine.sample(
-                    [build_prompt(sample) for sample in samples],
-                    limits,
-                    sampling,
-                    on_progress=show,
-                )
-            rows = [_count(*pair) for pair in zip(samples, answers, strict=True)]
-            fresh += len(rows)
-            writer.write("rollouts", "rollouts", rows, number)
-        found += rows
+            missing[number] = samples
+        else:
+            found[number] = rows
+    began = time.monotonic()
+    kept = sum(map(len, found.values()))
+    count = _Count(kept, len(everything), on_progress)
+
+    def ask(number: int) -> list[RolloutStat]:
+        seed = int(draw(random_seed, "scout", number)[:8], 16)
+        with open_engine() as engine:
+            answers = engine.sample(
+                [build_prompt(sample) for sample in missing[number]],
+                Limits(training.max_response_tokens, training.max_prompt_tokens, config.batch_size),
+                Sampling(config.answers, training.temperature, seed),
+                on_progress=lambda done, _: count.show(number, done),
+            )
+        return [_count(*pair) for pair in zip(missing[number], answers, strict=True)]
+
+    for number, answered in side_by_side(ask, list(missing), at_once):
+        found[number] = answered
+        writer.write("rollouts", "rollouts", answered, number)
     if not everything:
-        writer.write("rollouts", "rollouts", found)
-    return found, summarise_scouting(candidates, found, time.monotonic() - began, fresh)
+        writer.write("rollouts", "rollouts", [])
+    rows = [row for number in sorted(found) for row in found[number]]
+    seconds = time.monotonic() - began
+    return rows, summarise_scouting(candidates, rows, seconds, len(rows) - kept)
+
+
+class _Count:
+    """Progress of parts that are worked on at the same time."""
+
+    def __init__(self, kept: int, total: int, on_progress: Progress | None) -> None:
+        self._kept, self._total, self._on_progress = kept, total, on_progress
+        self._done: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def show(self, number: int, done: int) -> None:
+        with self._lock:
+            self._done[number] = done
+            if self._on_progress is not None:
+                self._on_progress(self._kept + sum(self._done.values()), self._total)
+
+
+def side_by_side(
+    work: Callable[[int], T], numbers: Sequence[int], at_once: int
+) -> Iterator[tuple[int, T]]:
+    """`work` for each number, `at_once` at the same time, results as they come.
+
+    After a failure nothing new begins; what ends well meanwhile is still given, then the failure raised.
+    """
+    if min(at_once, len(numbers)) < 2:  # in this thread, which a cancellation can interrupt
+        yield from ((number, work(number)) for number in numbers)
+        return
+    failure: BaseException | None = None
+    with ThreadPoolExecutor(at_once) as threads:
+        # A thread sees the context of the caller: which Prefect run its log lines belong to.
+        futures = {threads.submit(copy_context().run, work, n): n for n in numbers}
+        try:
+            for future in as_completed(futures):
+                if future.cancelled():
+                    continue
+                if (error := future.exception()) is None:
+                    yield futures[future], future.result()
+                else:
+                    failure = failure or error
+                    _cancel(futures)
+        finally:
+            _cancel(futures)
+    if failure is not None:
+        raise failure
+
+
+def _cancel(futures: Iterable[Future[Any]]) -> None:
+    for future in futures:
+        future.cancel()
 
 
 def _count(sample: Sample, answers: Sequence[Generation]) -> RolloutStat:

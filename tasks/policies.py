@@ -4,8 +4,9 @@ Prefect's cache key is the artifact's own key, so a re-run shows Cached in the U
 artifact would be found anyway. Only errors that say `retryable` are tried again.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec
 
 from prefect import Task, task
@@ -71,8 +72,38 @@ def stage_task(
 def run_stage(stage: Task[P, ArtifactRef], *args: P.args, **kwargs: P.kwargs) -> ArtifactRef:
     """Run a stage's task; a cached reference whose artifact was deleted is made again."""
     ref = stage(*args, **kwargs)
-    scope = kwargs.get("scope") or args[0]
-    if isinstance(scope, Scope) and scope.store().read_manifest(ref.uri) is None:
+    if _is_gone(ref, kwargs.get("scope") or args[0]):
         fresh = functools.partial(stage.with_options(refresh_cache=True), *args, **kwargs)
         return fresh()
     return ref
+
+
+@contextlib.contextmanager
+def running_beside(
+    stage: Task[P, ArtifactRef], *args: P.args, **kwargs: P.kwargs
+) -> Iterator[Callable[[], ArtifactRef]]:
+    """Run a stage's task while the body goes on, where the profile allows two processes of the policy.
+
+    What is given waits for the reference, or raises what the stage failed with; the body has to ask for
+    it. Where only one process is allowed the stage has ended before the body begins.
+    """
+    scope = kwargs.get("scope") or args[0]
+    if not isinstance(scope, Scope) or scope.config.policy.at_once < 2:
+        ref = run_stage(stage, *args, **kwargs)
+        yield lambda: ref
+        return
+    future = stage.submit(*args, **kwargs)
+
+    def wait() -> ArtifactRef:
+        ref = future.result()
+        return run_stage(stage, *args, **kwargs) if _is_gone(ref, scope) else ref
+
+    try:
+        yield wait
+    except Exception:
+        future.wait()  # it ends and is kept, whatever the body failed with
+        raise
+
+
+def _is_gone(ref: ArtifactRef, scope: object) -> bool:
+    return isinstance(scope, Scope) and scope.store().read_manifest(ref.uri) is None

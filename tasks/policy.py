@@ -34,6 +34,7 @@ def local_folder(scope: Scope, policy: CheckpointRef) -> Path:
 
 
 def open_policy(scope: Scope, policy: CheckpointRef) -> AbstractContextManager[Engine]:
-    """The engine on a checkpoint; evaluation and probe of one run share the process."""
-    name = scope.config.policy.engine
-    return borrow_engine(name, local_folder(scope, policy), engine_options(scope.config))
+    """An engine on a checkpoint; the stages of one run share its processes."""
+    config = scope.config
+    folder, options = local_folder(scope, policy), engine_options(config)
+    return borrow_engine(config.policy.engine, folder, options, at_once=config.policy.at_once)

@@ -45,6 +45,7 @@ def scout(
             stage.writer,
             lambda: open_policy(scope, policy),
             random_seed=config.random_seed + scope.iteration,
+            at_once=config.policy.at_once,
             on_progress=progress,
         )
     for name in ("expansions", "waiting", "new_seeds"):

@@ -54,6 +54,7 @@ class Study:
             "train.epochs": train.epochs + 1,
             "train.threads": self.threads,
             "policy.threads": self.threads,
+            "policy.processes": 1,  # the runs are side by side
         }
 
     def config(self, run: Run) -> LoopConfig:
@@ -72,14 +73,15 @@ class Study:
     def setting(self) -> str:
         """Digest of what the profile and the overrides say; a new default elsewhere does not change it.
 
-        Nor do the store and the number of threads, which the study sets itself.
+        Nor do the store and the numbers of threads and processes, which the study sets itself.
         """
         path = Path(self.profile)
         path = path if path.suffix == ".toml" else FOLDER / f"{path.name}.toml"
         said = tomllib.loads(path.read_text(encoding="utf-8"))
         said.pop("store", None)
         for section in ("train", "policy"):
-            said.get(section, {}).pop("threads", None)
+            for name in ("threads", "processes"):
+                said.get(section, {}).pop(name, None)
         overrides = {**HELDOUT, **self.overrides}
         return artifact_key("study", said, overrides, self.rehearsed)[:12]
 

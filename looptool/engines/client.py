@@ -1,15 +1,15 @@
 """The caller's side of an engine that runs in a child process, and the one that is kept open.
 
 Loading torch and a model costs seconds, so evaluation and probe of one iteration borrow the same
-engine: `borrow_engine` keeps the last one open until another checkpoint is asked for,
-`close_engines` is called, or this process ends.
+engine: `borrow_engine` keeps it open until another checkpoint is asked for, `close_engines` is
+called, or this process ends.
 """
 
 import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,37 +152,71 @@ def _read_generation(row: JsonObject) -> Generation:
     return Generation(**row, label_logprobs=None if label is None else tuple(label))
 
 
-class _Kept:
-    """The engine that stays open between borrowers, and what it was opened for."""
+@dataclasses.dataclass(eq=False)
+class _Place:
+    """An engine that is borrowed, or that stays open for the next borrower."""
 
-    lock = threading.Lock()
-    key: tuple[object, ...] = ()
+    key: tuple[object, ...]
+    """What it was opened for."""
     engine: ChildEngine | None = None
+    """None while it is being opened."""
+    lent: bool = True
+
+
+_PLACES: list[_Place] = []
+_CHANGED = threading.Condition()
 
 
 @contextlib.contextmanager
 def borrow_engine(
-    name: str, checkpoint_dir: str | Path, options: EngineOptions = STANDARD
+    name: str, checkpoint_dir: str | Path, options: EngineOptions = STANDARD, *, at_once: int = 1
 ) -> Iterator[Engine]:
-    """An engine on this checkpoint, left open for the next borrower; one borrower at a time."""
+    """An engine on this checkpoint, left open for the next borrower.
+
+    `at_once` borrowers at a time have one each; a further one waits.
+    """
     check_options(name, options)
     folder = check_model_folder(checkpoint_dir)
     weights = tuple(sorted((p.name, p.stat().st_mtime_ns) for p in folder.glob("*.safetensors")))
-    key = (name, str(folder), weights, options)
-    with _Kept.lock:
-        if _Kept.engine is None or _Kept.key != key or not _Kept.engine.alive:
-            _drop()
-            _Kept.engine, _Kept.key = ChildEngine(name, folder, options), key
-        yield _Kept.engine
+    place = _take((name, str(folder), weights, options), at_once)
+    try:
+        if place.engine is None:
+            place.engine = ChildEngine(name, folder, options)
+        yield place.engine
+    finally:
+        _give_back(place)
 
 
 def close_engines() -> None:
-    """End the engine that is kept open, if any; call before something else needs the memory."""
-    with _Kept.lock:
-        _drop()
+    """End the engines that nobody has borrowed; call before something else needs the memory."""
+    with _CHANGED:
+        _drop(place for place in list(_PLACES) if not place.lent)
 
 
-def _drop() -> None:
-    if _Kept.engine is not None:
-        _Kept.engine.close()
-    _Kept.engine, _Kept.key = None, ()
+def _take(key: tuple[object, ...], at_once: int) -> _Place:
+    """A place for a borrower, as soon as there may be one more; engines for anything else are ended."""
+    with _CHANGED:
+        _CHANGED.wait_for(lambda: sum(place.lent for place in _PLACES) < at_once)
+        free = [place for place in _PLACES if not place.lent]
+        usable = [p for p in free if p.key == key and p.engine is not None and p.engine.alive]
+        _drop(place for place in free if place not in usable)
+        if not usable:
+            usable.append(_Place(key))
+            _PLACES.append(usable[0])
+        usable[0].lent = True
+        return usable[0]
+
+
+def _give_back(place: _Place) -> None:
+    with _CHANGED:
+        place.lent = False
+        if place.engine is None:
+            _PLACES.remove(place)
+        _CHANGED.notify_all()
+
+
+def _drop(places: Iterable[_Place]) -> None:
+    for place in places:
+        if place.engine is not None:
+            place.engine.close()
+        _PLACES.remove(place)

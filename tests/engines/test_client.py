@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,36 @@ def test_borrowers_share_one_process_until_it_is_closed_or_dies(tiny_model: Path
     assert other[0] != first[0]
     assert other[1] == first[1]
     close_engines()
+
+
+@pytest.mark.engines
+def test_as_many_borrowers_as_allowed_have_an_engine_each_and_a_further_one_waits(
+    tiny_model: Path,
+) -> None:
+    options = EngineOptions(threads=1)
+    got = threading.Event()
+
+    def third() -> None:
+        with borrow_engine("transformers", tiny_model, options, at_once=2):
+            got.set()
+
+    waiting = threading.Thread(target=third)
+    with borrow_engine("transformers", tiny_model, options, at_once=2) as first:
+        with borrow_engine("transformers", tiny_model, options, at_once=2) as second:
+            assert isinstance(first, ChildEngine)
+            assert isinstance(second, ChildEngine)
+            assert first.pid != second.pid
+            answers = [one.generate(PROMPTS, Limits(4, 64)) for one in (first, second)]
+            assert answers[0] == answers[1]
+            waiting.start()
+            assert not got.wait(0.5)
+        assert got.wait(30)
+        close_engines()  # the free one alone
+        assert first.alive
+        assert not second.alive
+    waiting.join()
+    close_engines()
+    assert not first.alive
 
 
 @pytest.mark.engines

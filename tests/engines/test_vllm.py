@@ -128,9 +128,9 @@ class Probing:
         def work() -> None:
             while len(self.parts()) < parts:
                 time.sleep(0.005)
-            engine = client._Kept.engine
-            assert engine is not None
-            os.kill(engine.pid, signal.SIGKILL)
+            (place,) = client._PLACES
+            assert place.engine is not None
+            os.kill(place.engine.pid, signal.SIGKILL)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()

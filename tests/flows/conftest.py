@@ -11,9 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_METRICS_ENABLED, temporary_settings
 
 from deployments import stack
-from deployments.api import connect, post
+from deployments.api import api_url, connect, post
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 PLANTED = {
@@ -155,7 +156,15 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
         server.client.close()
 
 
+@pytest.fixture
+def server(prefect: Prefect) -> Iterator[None]:
+    """Flows of this process talk to the tests' server."""
+    changed = {PREFECT_API_URL: api_url(prefect.port), PREFECT_CLIENT_METRICS_ENABLED: False}
+    with temporary_settings(changed):
+        yield
+
+
 @pytest.fixture(scope="session")
 def first_run(prefect: Prefect) -> dict[str, str]:
     """State names of the first iteration of campaign `shared`, by task run name."""
-    return prefect.run("shared")
+    return prefect.run("shared", overrides={"policy.processes": 2})

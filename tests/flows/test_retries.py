@@ -1,17 +1,14 @@
 """What is tried again, when, and what is not: on a real server, with a stage that fails as it is told."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
 from prefect import flow
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_METRICS_ENABLED, temporary_settings
 from prefect.states import Failed
 
-from deployments.api import api_url
 from looptool.artifacts import ArtifactRef
 from looptool.config import LoopConfig
 from looptool.errors import ConfigError, LoopToolError, StoreError
@@ -26,20 +23,11 @@ from tasks.scope import Scope
 from tasks.seed import collect, seed
 from tasks.train import train
 from tasks.validate import validate
-from tests.flows.conftest import Prefect
 
 STAGE_TASKS = (
     collect, plan_round, seed, validate, fill_pool, first_dataset, train, evaluate, probe, judge, expand, merge,
 )  # fmt: skip
 REF = ArtifactRef(stage="tools", uri="u", key="k", digest="d", rows={"tools": 1})
-
-
-@pytest.fixture
-def server(prefect: Prefect) -> Iterator[None]:
-    """Flows of this process talk to the tests' server."""
-    changed = {PREFECT_API_URL: api_url(prefect.port), PREFECT_CLIENT_METRICS_ENABLED: False}
-    with temporary_settings(changed):
-        yield
 
 
 def run_failing(error: LoopToolError, times: int) -> tuple[int, ArtifactRef | LoopToolError]:

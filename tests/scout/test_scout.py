@@ -1,5 +1,7 @@
 """What could enter the next dataset is answered a few times, and the outcome is counted."""
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,15 @@ from looptool.artifacts import ArtifactWriter, Store
 from looptool.config import ScoutConfig, TrainConfig
 from looptool.engines import Engine, EngineInfo, Generation, Limits, Prompt, Sampling
 from looptool.engines.grading import render_label
+from looptool.errors import EngineError
 from looptool.records import Origin, RolloutStat, Sample
-from looptool.scout import Candidates, Scouted, choose_candidates, scout_parts
+from looptool.scout import (
+    Candidates,
+    Scouted,
+    choose_candidates,
+    scout_parts,
+    side_by_side,
+)
 from tests.rows import decision
 
 TRAINING = TrainConfig(temperature=1.3, max_prompt_tokens=70, max_response_tokens=9)
@@ -49,14 +58,14 @@ class Dice:
         pass
 
 
-def scout(folder: Path, engine: Dice, samples: Candidates, **config: Any) -> Any:
+def scout(folder: Path, engine: Dice, samples: Candidates, at_once: int = 1, **config: Any) -> Any:
     @contextmanager
     def opened() -> Iterator[Engine]:
         yield engine
 
     writer = ArtifactWriter(Store(str(folder)), "campaign", "scout", "key")
     settings = ScoutConfig(**({"answers": 3} | config))
-    return scout_parts(samples, settings, TRAINING, writer, opened, random_seed=4)
+    return scout_parts(samples, settings, TRAINING, writer, opened, random_seed=4, at_once=at_once)
 
 
 def test_answers_are_drawn_as_in_training_and_the_right_ones_counted(tmp_path: Path) -> None:
@@ -89,6 +98,49 @@ def test_finished_parts_are_kept_and_parts_draw_different_numbers(tmp_path: Path
     again = Dice(samples.all())
     assert scout(tmp_path, again, samples, shard_size=2)[0] == first
     assert again.asked == []
+
+
+def test_parts_side_by_side_give_the_rows_of_one_after_the_other(tmp_path: Path) -> None:
+    samples = Candidates(new_seeds=[decision(f"{n % 4} apples of {n}") for n in range(11)])
+    engine = Dice(samples.all())
+    expected, _ = scout(tmp_path / "alone", engine, samples, shard_size=2)
+    beside = Dice(samples.all())
+    found, report = scout(tmp_path / "beside", beside, samples, at_once=3, shard_size=2)
+    assert found == expected
+    assert report.answers == 33
+    assert sorted(s.seed for s, _, _ in beside.asked) == sorted(s.seed for s, _, _ in engine.asked)
+
+
+def test_two_parts_are_answered_at_the_same_time() -> None:
+    meeting = threading.Barrier(2, timeout=30)
+    found = dict(side_by_side(lambda n: (n, meeting.wait())[0], range(4), 2))
+    assert found == {0: 0, 1: 1, 2: 2, 3: 3}
+
+
+def test_a_part_that_fails_ends_the_scouting_and_keeps_what_the_others_found() -> None:
+    together = threading.Barrier(2, timeout=30)
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number < 2:
+            together.wait()
+        if number == 0:
+            raise EngineError("out of memory")
+        time.sleep(0.2)
+        return number
+
+    kept: list[int] = []
+
+    def keep_all() -> None:
+        for number, _ in side_by_side(work, range(6), 2):
+            kept.append(number)
+
+    with pytest.raises(EngineError, match="out of memory"):
+        keep_all()
+    assert 1 in kept
+    assert len(begun) < 6
+    assert set(kept) == set(begun) - {0}
 
 
 def test_nothing_to_scout_leaves_an_empty_table_and_opens_no_engine(tmp_path: Path) -> None:
