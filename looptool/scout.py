@@ -141,7 +141,7 @@ def scout_parts(
             found[number] = rows
     began = time.monotonic()
     kept = sum(map(len, found.values()))
-    count = _Count(kept, len(everything), on_progress)
+    progress = _PartsDone(kept, len(everything), on_progress)
 
     def ask(number: int) -> list[RolloutStat]:
         seed = int(draw(random_seed, "scout", number)[:8], 16)
@@ -150,7 +150,7 @@ def scout_parts(
                 [build_prompt(sample) for sample in missing[number]],
                 Limits(training.max_response_tokens, training.max_prompt_tokens, config.batch_size),
                 Sampling(config.answers, training.temperature, seed),
-                on_progress=lambda done, _: count.show(number, done),
+                on_progress=lambda done, _: progress.show(number, done),
             )
         return [_count(*pair) for pair in zip(missing[number], answers, strict=True)]
 
@@ -164,7 +164,7 @@ def scout_parts(
     return rows, summarise_scouting(candidates, rows, seconds, len(rows) - kept)
 
 
-class _Count:
+class _PartsDone:
     """Progress of parts that are worked on at the same time."""
 
     def __init__(self, kept: int, total: int, on_progress: Progress | None) -> None:
