@@ -75,6 +75,13 @@ ARMS = {
             judged=False,
         ),
         Arm(
+            "no_jglv_no_scout",
+            "without JGLV and scouting",
+            "both left out: what the judge adds where scouting does not keep wrong labels out",
+            judged=False,
+            scouted=False,
+        ),
+        Arm(
             "no_edde",
             "without EDDE",
             "no expansions: their places go to unused seeds, then to mastered samples",
@@ -113,7 +120,7 @@ NOISE_LEVELS = (0.24, 0.0, 0.06)
 """Shares of wrong answers of the teacher, beside the profile's."""
 JUDGE_LEVELS = (0.6, 1.0, 0.8, 0.7)
 """Accuracies of the judge, beside the profile's."""
-GROUPS = ("main", "ablations", "rounds", "noise", "judge")
+GROUPS = ("main", "ablations", "rounds", "noise", "judge", "jglv")
 
 
 @dataclass(frozen=True)
@@ -174,10 +181,18 @@ def _judge() -> Iterator[Run]:
         yield Run("loop", 0, judge=level)
 
 
+def _jglv() -> Iterator[Run]:
+    """Where leaving the judge out costs something: without scouting, and with more noise."""
+    for seed in ABLATION_SEEDS:
+        yield Run("no_jglv_no_scout", seed)
+    yield Run("no_jglv", 0, noise=max(NOISE_LEVELS))
+
+
 _GROUP_RUNS = {
     "main": _main,
     "ablations": _ablations,
     "rounds": _rounds,
     "noise": _noise,
     "judge": _judge,
+    "jglv": _jglv,
 }

@@ -10,6 +10,7 @@ from benchmarks.closed_loop import charts
 from benchmarks.closed_loop.comparison import add_ablations, add_paper, add_rounds, add_setup
 from benchmarks.closed_loop.consequences import add_cost, add_data
 from benchmarks.closed_loop.document import RUN, Page
+from benchmarks.closed_loop.judged import add_judged
 from benchmarks.closed_loop.rows import Row, RowFile
 from benchmarks.closed_loop.sweeps import add_sweeps
 from benchmarks.closed_loop.tables import Rows, judge_aims, points
@@ -141,6 +142,7 @@ SECTIONS: tuple[Callable[[Page], None], ...] = (
     add_setup,
     add_rounds,
     add_ablations,
+    add_judged,
     add_data,
     add_cost,
     add_sweeps,

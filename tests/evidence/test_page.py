@@ -81,7 +81,8 @@ def test_a_fall_of_relevance_beyond_the_error_does_not_hold() -> None:
 
 def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     rows = make_rows({"loop": 0.6, "static": 0.55} | ABLATED, (0, 1))
-    rows += make_rows({"loop": 0.55, "static": 0.5}, (0,), noise=0.24)
+    rows += make_rows({"loop": 0.55, "static": 0.5, "no_jglv": 0.51}, (0,), noise=0.24)
+    rows += make_rows({"no_jglv_no_scout": 0.57}, (0, 1))
     rows += [r for r in make_rows({"loop": 0.5}, (0,), judge=0.6) if r["kind"] == "round"]
     rows += [round_row(arm, 0, n, 0.6) for arm in ("loop", "static") for n in range(5, 9)]
     same = {"round": 1, "dataset": True, "checkpoint": False, "answers": True}
@@ -92,6 +93,8 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     }  # fmt: skip
     assert "| without EDDE | 2 | -2.0 (" in page.text
     assert "| 24% | 12.0 | 3.0 | 55.0 (" in page.text
+    assert "| scouted, 24% noise | 1 | -4.0 (" in page.text
+    assert "| not scouted, 12% noise | 2 | -1.0 (" in page.text
     assert "| `loop`, seed 0 | 1 | 1 | same | **differs** | same |" in page.text
     assert "Not run yet" not in page.text
 

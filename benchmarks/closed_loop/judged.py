@@ -1,0 +1,73 @@
+"""The page on what the judge adds: with and without it, where wrong labels are few or many."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.closed_loop.arms import NOISE_LEVELS, ROUNDS
+from benchmarks.closed_loop.document import RUN, Page, share
+from benchmarks.closed_loop.tables import Level, Rows, points, wrong_rate
+
+
+def add_judged(page: Page) -> None:
+    """The loop and the loop without scouting, each with and without JGLV."""
+    page.head("What the judge adds")
+    rows = page.rows
+    lines = [] if rows.empty else list(_lines(rows))
+    if not lines:
+        page.missing(f"{RUN} --only ablations jglv")
+        return
+    page.say(
+        "A label that M_j never gives has no place in a scouted dataset, whether it is right or wrong: "
+        "scouting keeps wrong labels out by itself. So JGLV is left out beside scouting, without it, and "
+        "with more noise."
+    )
+    page.table(
+        [
+            "where",
+            "seeds",
+            f"without JGLV minus with it after round {ROUNDS}, points",
+            "by seed",
+            f"wrong labels in D_2 to D_{ROUNDS} with JGLV, %",
+            "without, %",
+        ],
+        lines,
+    )
+    if len(lines) < len(_places(rows)):
+        page.missing(f"{RUN} --only jglv")
+
+
+def _places(rows: Rows) -> list[tuple[str, str, str, Level]]:
+    """Where, the arm with the judge, the same without it, and the level of both."""
+    usual = rows.usual
+    noisy = Level(max(NOISE_LEVELS), usual.judge)
+    return [
+        (f"scouted, {usual.noise:.0%} noise", "loop", "no_jglv", usual),
+        (f"not scouted, {usual.noise:.0%} noise", "no_scout", "no_jglv_no_scout", usual),
+        (f"scouted, {noisy.noise:.0%} noise", "loop", "no_jglv", noisy),
+    ]
+
+
+def _lines(rows: Rows) -> Iterator[list[str]]:
+    for where, judged, not_judged, level in _places(rows):
+        found = rows.difference((not_judged, ROUNDS), (judged, ROUNDS), level=level)
+        if found is None:
+            continue
+        both = set(rows.seeds(judged, ROUNDS, level)) & set(rows.seeds(not_judged, ROUNDS, level))
+        yield [
+            where,
+            str(found.seeds),
+            points(found),
+            ", ".join(f"{100 * value:+.1f}" for value in found.by_seed),
+            *(share(_wrong(rows, arm, both, level)) for arm in (judged, not_judged)),
+        ]
+
+
+def _wrong(rows: Rows, arm: str, seeds: set[int], level: Level) -> float:
+    found = [
+        wrong_rate(row)
+        for seed in sorted(seeds)
+        for number in range(2, ROUNDS + 1)
+        if (row := rows.row(arm, seed, number, level))
+    ]
+    return float(np.mean(found))
