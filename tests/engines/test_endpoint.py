@@ -1,5 +1,6 @@
 """A vLLM server answers as the offline engine does, when it serves the right checkpoint."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,19 +27,17 @@ def test_a_server_answers_as_transformers_does(
     ask: Callable[..., list[Generation]],
     check_equal: Callable[[list[Generation]], None],
 ) -> None:
-    engine = open_engine("endpoint", BASE, _options(server.url))
     seen: list[tuple[int, int]] = []
-    check_equal(ask(engine, samples, on_progress=lambda *at: seen.append(at), batch_size=8))
+    with contextlib.closing(open_engine("endpoint", BASE, _options(server.url))) as engine:
+        check_equal(ask(engine, samples, on_progress=lambda *at: seen.append(at), batch_size=8))
     assert seen[-1] == (len(samples), len(samples))
-    engine.close()
 
 
 def test_a_server_draws_several_answers(
     server: VllmServer, check_drawn: Callable[..., None]
 ) -> None:
-    engine = open_engine("endpoint", BASE, _options(server.url))
-    check_drawn(engine, seeded=False)
-    engine.close()
+    with contextlib.closing(open_engine("endpoint", BASE, _options(server.url))) as engine:
+        check_drawn(engine, seeded=False)
 
 
 def test_a_server_of_another_checkpoint_is_refused(server: VllmServer, tiny_model: Path) -> None:

@@ -148,7 +148,13 @@ def asked() -> dict[str, tuple[Any, type[BaseModel]]]:
 
 def _teach(url: str, work: Callable[[Teacher], Awaitable[T]], **settings: Any) -> T:
     """What `work` makes of a teacher behind this server."""
-    fields = {"model": str(BASE), "max_tokens": 300, "temperature": 1.0, "attempts": 3} | settings
+    fields: dict[str, Any] = {
+        "model": str(BASE),
+        "max_tokens": 300,
+        "temperature": 1.0,
+        "attempts": 3,
+    }
+    fields |= {"patience_s": 120.0} | settings
 
     async def run() -> T:
         async with Teacher(TeacherConfig(base_url=url, **fields)) as teacher:
@@ -274,3 +280,4 @@ def test_the_docs_name_the_flags_that_are_run_here() -> None:
     page = (BASE.parents[1] / "docs" / "teacher.md").read_text(encoding="utf-8")
     flag, value = SERVER_FLAGS[-2:]
     assert f"{flag} '{value}'" in page
+    assert " ".join(SERVER_FLAGS[-5:-2]) in page
