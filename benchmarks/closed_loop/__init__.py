@@ -3,6 +3,7 @@
     python -m benchmarks.closed_loop                   # every run of the plan; killed, it goes on
     python -m benchmarks.closed_loop --list            # which runs are finished
     python -m benchmarks.closed_loop --page            # docs/evidence.md from the rows
+    python -m benchmarks.closed_loop --gradients       # which groups carried one, from the store
     python -m benchmarks.closed_loop --verify loop 0   # one run again in a fresh store
     python -m benchmarks.closed_loop --rehearse        # the plan without training, in minutes
 
@@ -15,6 +16,7 @@ after its last finished stage. M_j is trained from M_{j-1} in every arm, as in t
     compose    the datasets of the arms, made of the library's pieces
     run        one run: rounds of train, evaluate, refresh
     measure    the row of a round; the truth about labels is used here alone
+    gradients  whether the groups of wrong labels taught anything, from the store
     rows       benchmarks/results/closed_loop.jsonl
     schedule   several runs side by side, each in a process of its own
     bootstrap  intervals over seeds and dialogues

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.closed_loop.arms import ARMS, GROUPS, Run, plan_runs
+from benchmarks.closed_loop.gradients import count_gradients
 from benchmarks.closed_loop.page import DOCS, write_page
 from benchmarks.closed_loop.rehearsal import SIMULATED
 from benchmarks.closed_loop.rows import RowFile
@@ -39,6 +40,9 @@ def main() -> int:
         docs = study.root if options.rehearse else DOCS
         for path in write_page(RowFile(study.out), options.study or None, docs):
             print(path)
+        return 0
+    if options.gradients:
+        print(f"{count_gradients(study)} rows added to {study.out}")
         return 0
     policy = SIMULATED if options.rehearse else REAL
     if options.child:
@@ -73,6 +77,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", type=Path, help=f"the store; default: {ROOT}")
     parser.add_argument("--out", type=Path, help=f"file of the rows; default: {RESULTS}")
     parser.add_argument("--list", action="store_true", help="say which runs are finished")
+    parser.add_argument(
+        "--gradients", action="store_true", help="count which groups carried one, from the store"
+    )
     parser.add_argument("--page", action="store_true", help="write docs/evidence.md and its charts")
     parser.add_argument(
         "--verify", nargs=2, metavar=("ARM", "SEED"), help="run it again and compare"

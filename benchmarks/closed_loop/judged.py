@@ -1,12 +1,16 @@
-"""The page on what the judge adds: with and without it, where wrong labels are few or many."""
+"""The page on what the judge adds: with and without it, where wrong labels are few or many, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.closed_loop.arms import NOISE_LEVELS, ROUNDS
+from benchmarks.closed_loop.arms import ARMS, NOISE_LEVELS, ROUNDS
 from benchmarks.closed_loop.document import RUN, Page, share
+from benchmarks.closed_loop.rows import Row
 from benchmarks.closed_loop.tables import Level, Rows, points, wrong_rate
+
+LABELLED = ("static", "no_jglv_no_scout", "no_scout", "no_jglv", "loop")
+"""The arms whose wrong labels are looked at: from the least that keeps them out to the most."""
 
 
 def add_judged(page: Page) -> None:
@@ -35,6 +39,39 @@ def add_judged(page: Page) -> None:
     )
     if len(lines) < len(_places(rows)):
         page.missing(f"{RUN} --only jglv")
+    _add_gradients(page)
+
+
+def _add_gradients(page: Page) -> None:
+    """Which groups GRPO could learn from, by whether their label was right."""
+    rows = page.rows
+    levels = dict.fromkeys((rows.usual, Level(max(NOISE_LEVELS), rows.usual.judge)))
+    lines = [
+        [f"{ARMS[arm].title}, {level.noise:.0%} noise", str(len(found)), *_groups(found)]
+        for level in levels
+        for arm in LABELLED
+        if (found := [row for row in rows.gradients(arm, level) if row["round"] > 1])
+    ]
+    if not lines:
+        page.missing(f"{RUN} --gradients")
+        return
+    page.say(
+        "Why wrong labels cost so little here: GRPO learns from a group only when some of its rollouts were "
+        "rewarded and others not. What a wrong label asks for is mostly an answer that the policy never "
+        "gives; its group has no gradient and takes a place, no more. Groups of the last epoch of rounds 2 "
+        f"to {ROUNDS}, and the percentage of them with both rewards:"
+    )
+    page.table(
+        ["where", "trainings", "right labels", "with a gradient, %", "wrong labels", "with one, %"],
+        lines,
+    )
+
+
+def _groups(rows: Sequence[Row]) -> Iterator[str]:
+    for name in ("right", "wrong"):
+        groups, mixed = (sum(row[name][n] for row in rows) for n in (0, 1))
+        yield f"{groups:,}"
+        yield share(mixed / groups) if groups else "-"
 
 
 def _places(rows: Rows) -> list[tuple[str, str, str, Level]]:

@@ -128,6 +128,7 @@ def add_commands(page: Page) -> None:
     page.say(
         f"    {RUN}                  # everything, the most telling runs first\n"
         f"    {RUN} --list           # what is finished\n"
+        f"    {RUN} --gradients      # which groups carried one, of the runs in this store\n"
         f"    {RUN} --verify loop 0  # a run again, digests compared\n"
         f"    {RUN} --page           # this page"
     )

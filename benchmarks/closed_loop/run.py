@@ -367,6 +367,6 @@ def missing_rounds(run: Run, study: Study, rows: Sequence[Row]) -> list[int]:
     there = {
         row["round"]
         for row in rows
-        if row["kind"] != "verify" and tuple(row[name] for name in IDENTITY) == identity
+        if row["kind"] in ("ground", "round") and tuple(row[name] for name in IDENTITY) == identity
     }
     return [number for number in wanted if number not in there]

@@ -54,14 +54,27 @@ class Rows:
         self._rounds: dict[tuple[str, int, float, float], dict[int, Row]] = {}
         self._grounds: dict[tuple[int, float], Row] = {}
         self.checks: list[Row] = []
+        self._gradients: dict[tuple[str, float, float, int, int], Row] = {}
         for row in rows:
             if row["kind"] == "ground":
                 self._grounds[row["seed"], row["noise"]] = row
             elif row["kind"] == "verify":
                 self.checks.append(row)
+            elif row["kind"] == "gradient":
+                at = (row["arm"], row["noise"], row["judge"], row["seed"], row["round"])
+                self._gradients[at] = row
             else:
                 key = (row["arm"], row["seed"], row["noise"], row["judge"])
                 self._rounds.setdefault(key, {})[row["round"]] = row
+
+    def gradients(self, arm: str, level: Level | None = None) -> list[Row]:
+        """The rows of kind `gradient` of an arm, all seeds and rounds."""
+        at = level or self.usual
+        return [
+            row
+            for (name, noise, judge, *_), row in self._gradients.items()
+            if name == arm and Level(noise, judge) == at
+        ]
 
     @property
     def empty(self) -> bool:

@@ -85,6 +85,8 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     rows += make_rows({"no_jglv_no_scout": 0.57}, (0, 1))
     rows += [r for r in make_rows({"loop": 0.5}, (0,), judge=0.6) if r["kind"] == "round"]
     rows += [round_row(arm, 0, n, 0.6) for arm in ("loop", "static") for n in range(5, 9)]
+    counted = {"kind": "gradient", "right": [300, 150], "wrong": [20, 1]}
+    rows += [{**identity("loop", 0), **counted, "round": n} for n in (1, 2, 3)]
     same = {"round": 1, "dataset": True, "checkpoint": False, "answers": True}
     rows.append({**identity("loop", 0), "kind": "verify", "threads": 1, "rounds": [same]})
     page = make_page(rows)
@@ -95,6 +97,7 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     assert "| 24% | 12.0 | 3.0 | 55.0 (" in page.text
     assert "| scouted, 24% noise | 1 | -4.0 (" in page.text
     assert "| not scouted, 12% noise | 2 | -1.0 (" in page.text
+    assert "| loop, 12% noise | 2 | 600 | 50.0 | 40 | 5.0 |" in page.text
     assert "| `loop`, seed 0 | 1 | 1 | same | **differs** | same |" in page.text
     assert "Not run yet" not in page.text
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.closed_loop.arms import ARMS, BASE, STATIC, Run
+from benchmarks.closed_loop.gradients import count_gradients
 from benchmarks.closed_loop.measure import find_clean
 from benchmarks.closed_loop.rehearsal import SIMULATED
 from benchmarks.closed_loop.rows import Row, RowFile
@@ -139,6 +140,23 @@ def test_the_held_out_samples_are_clean_and_none_is_trained_on(study: Study) -> 
     assert len(find_clean(samples)) == len(ground["items"]["kinds"]) == 12
     assert ground["left_out"] == 0
     assert ground["correct"]["seen"][1] == 8
+
+
+def test_groups_are_counted_once_for_every_training_in_the_store(
+    study: Study, tmp_path: Path
+) -> None:
+    copy = Study("main", study.root, tmp_path / "rows.jsonl", TINY, 1, SETTINGS, rehearsed=True)
+    copy.out.write_bytes(study.out.read_bytes())
+    rounds = [row for row in RowFile(copy.out).read() if row["kind"] == "round"]
+    assert count_gradients(copy) == len(rounds) == len(ARMS) * ROUNDS
+    assert count_gradients(copy) == 0
+    counted = [row for row in RowFile(copy.out).read() if row["kind"] == "gradient"]
+    groups = {(row["arm"], row["round"]): (row["right"], row["wrong"]) for row in counted}
+    for row in rounds:
+        (right, signal), (wrong, _) = groups[row["arm"], row["round"]]
+        assert right + wrong == row["dataset"]["size"]
+        assert 0 < signal < right
+    assert groups["static_d1", 3][1][0] == rows_of(study, "static_d1")[3]["dataset"]["wrong"]
 
 
 def test_a_lost_row_is_measured_again_from_what_the_store_has(study: Study, tmp_path: Path) -> None:

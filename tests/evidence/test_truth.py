@@ -1,10 +1,12 @@
 """What the measurement says about labels, with the truth that the pipeline never sees."""
 
+from benchmarks.closed_loop.gradients import count_groups
 from benchmarks.closed_loop.measure import describe_changes, describe_data
 from looptool.records import (
     Judgement,
     Kind,
     Label,
+    RolloutStat,
     Sample,
     Split,
     ToolCall,
@@ -69,3 +71,13 @@ def test_each_copy_of_a_wrong_label_counts() -> None:
     found = describe_data([good, bad, bad])
     assert (found["size"], found["distinct"], found["wrong"]) == (3, 2, 2)
     assert found["wrong_by_origin"] == {"seed": 2}
+
+
+def test_a_group_with_both_rewards_carries_a_gradient_and_one_without_rollouts_is_none() -> None:
+    stats = [
+        RolloutStat(sample_id=name, rollouts=rollouts, passed=passed, parse_errors=0)
+        for name, rollouts, passed in (
+            ("mixed", 8, 3), ("never", 8, 0), ("always", 8, 8), ("wrong", 8, 0), ("unused", 0, 0),
+        )
+    ]  # fmt: skip
+    assert count_groups(stats, {"wrong", "unused"}) == {"right": [3, 1], "wrong": [1, 0]}
