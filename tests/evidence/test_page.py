@@ -98,6 +98,7 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     assert "| scouted, 24% noise | 1 | -4.0 (" in page.text
     assert "| not scouted, 12% noise | 2 | -1.0 (" in page.text
     assert "| loop, 12% noise | 2 | 600 | 50.0 | 40 | 5.0 |" in page.text
+    assert "the label of 30 of the loop's 540 mismatches (5.6%)" in page.text
     assert "| `loop`, seed 0 | 1 | 1 | same | **differs** | same |" in page.text
     assert "Not run yet" not in page.text
 
