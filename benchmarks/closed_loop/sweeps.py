@@ -7,6 +7,8 @@ from benchmarks.closed_loop.consequences import total
 from benchmarks.closed_loop.document import RUN, Page, percent, point, share
 from benchmarks.closed_loop.tables import Level, Rows, points, wrong_rate
 
+_COLUMNS = {"the loop": 1, "static training": 2}
+
 
 def add_sweeps(page: Page) -> None:
     """More rounds, noise, and the judge's accuracy."""
@@ -39,6 +41,11 @@ def _add_long(page: Page) -> None:
         "long", "Accuracy over more rounds, seed 0", charts.curves(values, "round", "exact match")
     )
     page.table(["round", "loop", "static", "difference, points (dialogues alone)"], lines)
+    best = {name: max(lines, key=lambda line: float(line[at])) for name, at in _COLUMNS.items()}
+    highest = (
+        f"{name} {best[name][at]} after round {best[name][0]}" for name, at in _COLUMNS.items()
+    )
+    page.say(f"Highest: {', '.join(highest)}.")
 
 
 def _add_noise(page: Page) -> None:

@@ -95,6 +95,7 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     }  # fmt: skip
     assert "| without EDDE | 2 | -2.0 (" in page.text
     assert "| 24% | 12.0 | 3.0 | 55.0 (" in page.text
+    assert "Highest: the loop 60.0 after round 4, static training 60.0 after round 5." in page.text
     assert "| scouted, 24% noise | 1 | -4.0 (" in page.text
     assert "| not scouted, 12% noise | 2 | -1.0 (" in page.text
     assert "| loop, 12% noise | 2 | 600 | 50.0 | 40 | 5.0 |" in page.text
