@@ -76,8 +76,8 @@ def _add_gradients(page: Page) -> None:
     page.say(
         "Why wrong labels cost so little here: GRPO learns from a group only when some of its rollouts were "
         "rewarded and others not. What a wrong label asks for is mostly an answer that the policy never "
-        "gives; its group has no gradient and takes a place, no more. Scouting gives that place to another; the "
-        "few wrong labels that it lets in are those that the policy gives sometimes. Groups of the last "
+        "gives; its group has no gradient and takes a place, no more. Scouting gives that place to another; "
+        "the few wrong labels that it lets in are those that the policy gives sometimes. Groups of the last "
         f"epoch of rounds 2 to {ROUNDS}, and the percentage of them with both rewards:"
     )
     page.table(

@@ -114,6 +114,8 @@ def add_reproducibility(page: Page) -> None:
         for row in check["rounds"]
     ]
     page.table(["run", "threads", "round", "D_j", "M_j", "answers"], lines)
+    if not all(check.get("same_code", True) for check in page.rows.checks):
+        page.say("The second run was made with another version of the stages' code than the first.")
     if any("**differs**" in line for line in lines):
         page.say(
             "Samples, verdicts and datasets are drawn by hashes: they are the same as long as the policies "

@@ -53,7 +53,7 @@ def test_a_gain_below_three_points_does_not_hold_however_sure() -> None:
 
 
 def test_one_ablation_above_the_loop_is_named() -> None:
-    rows = make_rows({"loop": 0.6, "static": 0.55} | ABLATED | {"no_edde": 0.61}, (0, 1))
+    rows = make_rows({"loop": 0.6, "static": 0.55} | ABLATED | {"no_edde": 0.61}, (0, 1, 2))
     ablations = aims(rows)[1]
     assert ablations.verdict == "does not hold"
     assert "not below: without EDDE" in ablations.evidence
@@ -88,7 +88,15 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     counted = {"kind": "gradient", "right": [300, 150], "wrong": [20, 1]}
     rows += [{**identity("loop", 0), **counted, "round": n} for n in (1, 2, 3)]
     same = {"round": 1, "dataset": True, "checkpoint": False, "answers": True}
-    rows.append({**identity("loop", 0), "kind": "verify", "threads": 1, "rounds": [same]})
+    rows.append(
+        {
+            **identity("loop", 0),
+            "kind": "verify",
+            "threads": 1,
+            "rounds": [same],
+            "same_code": False,
+        }
+    )
     page = make_page(rows)
     assert {name.removeprefix("evidence-").removesuffix(".svg") for name in page.charts} == {
         "rounds", "ablations", "labels", "long", "noise", "judge",
@@ -101,6 +109,7 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     assert "| loop, 12% noise | 2 | 600 | 50.0 | 40 | 5.0 |" in page.text
     assert "the label of 30 of the loop's 540 mismatches (5.6%)" in page.text
     assert "| `loop`, seed 0 | 1 | 1 | same | **differs** | same |" in page.text
+    assert "with another version of the stages' code" in page.text
     assert "Not run yet" not in page.text
 
 

@@ -35,7 +35,7 @@ def test_the_most_telling_runs_come_first() -> None:
     names = [run.name for run in runs]
     assert names[:6] == ["loop-0", "static-0", "loop-1", "static-1", "loop-2", "static-2"]
     for arm in ABLATIONS:
-        assert {run.seed for run in runs if run.arm == arm} == {0, 1}
+        assert {run.seed for run in runs if run.arm == arm} == {0, 1, 2}
     assert [run.rounds for run in runs if run.rounds > 4] == [8, 8]
     assert max(run.rounds for run in runs) <= ROUNDS_MOST
     assert "loop-0-noise-0.24" in names
