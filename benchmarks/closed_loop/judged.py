@@ -68,7 +68,7 @@ def _add_gradients(page: Page) -> None:
         [f"{ARMS[arm].title}, {level.noise:.0%} noise", str(len(found)), *_groups(found)]
         for level in levels
         for arm in LABELLED
-        if (found := [row for row in rows.gradients(arm, level) if row["round"] > 1])
+        if (found := [row for row in rows.gradients(arm, level) if 1 < row["round"] <= ROUNDS])
     ]
     if not lines:
         page.missing(f"{RUN} --gradients")

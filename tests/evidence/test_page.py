@@ -86,7 +86,7 @@ def test_the_page_shows_arms_sweeps_and_second_runs() -> None:
     rows += [r for r in make_rows({"loop": 0.5}, (0,), judge=0.6) if r["kind"] == "round"]
     rows += [round_row(arm, 0, n, 0.6) for arm in ("loop", "static") for n in range(5, 9)]
     counted = {"kind": "gradient", "right": [300, 150], "wrong": [20, 1]}
-    rows += [{**identity("loop", 0), **counted, "round": n} for n in (1, 2, 3)]
+    rows += [{**identity("loop", 0), **counted, "round": n} for n in (1, 2, 3, 5)]
     same = {"round": 1, "dataset": True, "checkpoint": False, "answers": True}
     rows.append(
         {
