@@ -48,12 +48,7 @@ def _add_changes(page: Page, arms: Sequence[str], last: int) -> None:
     rows = page.rows
     lines = []
     for arm in arms:
-        found = [
-            row
-            for n in range(2, last + 1)
-            for seed in rows.seeds(arm, n)
-            if (row := rows.row(arm, seed, n))
-        ]
+        found = rows.refreshed(arm)
         changed = [row["changes"] for row in found if row["changes"]]
         asked = [row["forgetting"] for row in found if row["forgetting"]]
         lines.append(
@@ -107,12 +102,7 @@ def add_cost(page: Page) -> None:
         return
     lines = []
     for arm in arms:
-        found = [
-            row
-            for n in range(2, min(ROUNDS, rows.last_round(arm)) + 1)
-            for seed in rows.seeds(arm, n)
-            if (row := rows.row(arm, seed, n))
-        ]
+        found = rows.refreshed(arm)
         teacher = [row["teacher"] for row in found]
         scouting = [row["scouting"] for row in found if row["scouting"]]
         lines.append(

@@ -6,20 +6,16 @@ round whose training is still in the store, one row of kind `gradient` counts, f
 the groups of each sample's last epoch and those of them with both rewards.
 """
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks.closed_loop.measure import checkpoint_digest
+from benchmarks.closed_loop.measure import checkpoint_digest, wrong_ids
 from benchmarks.closed_loop.rows import IDENTITY, Row, RowFile
 from benchmarks.closed_loop.study import Study
-from benchmarks.labels import find_wrong
 from looptool.artifacts import ArtifactRef, Store
 from looptool.artifacts.manifest import MANIFEST
 from looptool.records import JsonObject, RolloutStat, Sample
-
-KIND = "gradient"
 
 
 def count_gradients(study: Study) -> int:
@@ -27,12 +23,12 @@ def count_gradients(study: Study) -> int:
     rows = RowFile(study.out)
     store = Store(str(study.root.resolve()))
     every = rows.read()
-    done = {_name(row) for row in every if row["kind"] == KIND}
+    done = {_name(row) for row in every if row["kind"] == "gradient"}
     found = 0
     for (seed, number), some in _by_place(_wanted(every, study, done)):
         for row, counted in _count(store, study.root.resolve(), seed, number, some):
             kept = {name: row[name] for name in (*IDENTITY, "round", "checkpoint", "code")}
-            rows.append({**kept, "kind": KIND, **counted})
+            rows.append({**kept, "kind": "gradient", **counted})
             found += 1
     return found
 
@@ -83,13 +79,16 @@ def _count(
         for stage in ("dataset", "merge")
         for ref in _artifacts(store, iterations / f"{at:04d}" / stage)
     }
+    counted: dict[str, JsonObject] = {}  # round 1 is one training for all arms
     for row in rows:
         training, dataset = trained.get(row["checkpoint"]), datasets.get(row["dataset"]["digest"])
         if training is None or dataset is None:
             continue
-        samples = {s.sample_id: s for s in store.read(dataset, "samples", Sample)}
-        wrong = {s.sample_id for s in asyncio.run(find_wrong(list(samples.values())))}
-        yield row, count_groups(store.read(training, "rollouts", RolloutStat), wrong)
+        if training.uri not in counted:
+            samples = {s.sample_id: s for s in store.read(dataset, "samples", Sample)}
+            stats = store.read(training, "rollouts", RolloutStat)
+            counted[training.uri] = count_groups(stats, wrong_ids(list(samples.values())))
+        yield row, counted[training.uri]
 
 
 def _artifacts(store: Store, folder: Path) -> Iterator[ArtifactRef]:

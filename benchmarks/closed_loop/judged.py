@@ -45,12 +45,7 @@ def add_judged(page: Page) -> None:
 
 def _add_share(page: Page) -> None:
     """How much of what the loop works on the judge has repaired."""
-    found = [
-        row["changes"]
-        for number in range(2, ROUNDS + 1)
-        for seed in page.rows.seeds("loop", number)
-        if (row := page.rows.row("loop", seed, number)) and row["changes"]
-    ]
+    found = [row["changes"] for row in page.rows.refreshed("loop") if row["changes"]]
     changed, mismatches = (sum(one[name] for one in found) for name in ("changed", "mismatches"))
     if mismatches:
         page.say(
@@ -120,10 +115,5 @@ def _lines(rows: Rows) -> Iterator[list[str]]:
 
 
 def _wrong(rows: Rows, arm: str, seeds: set[int], level: Level) -> float:
-    found = [
-        wrong_rate(row)
-        for seed in sorted(seeds)
-        for number in range(2, ROUNDS + 1)
-        if (row := rows.row(arm, seed, number, level))
-    ]
+    found = [wrong_rate(row) for row in rows.refreshed(arm, level) if row["seed"] in seeds]
     return float(np.mean(found))

@@ -95,10 +95,15 @@ class Items:
         return {name: mask for name, mask in found.items() if mask.any()}
 
 
+def wrong_ids(samples: Sequence[Sample]) -> set[str]:
+    """Ids of the samples whose label the teacher without noise does not confirm."""
+    return {sample.sample_id for sample in asyncio.run(find_wrong(samples))}
+
+
 def find_clean(samples: Sequence[Sample]) -> list[Sample]:
     """The held-out samples whose label the teacher without noise confirms, dialogue by dialogue."""
     heldout = [sample for sample in samples if sample.split is not Split.TRAIN]
-    wrong = {sample.sample_id for sample in asyncio.run(find_wrong(heldout))}
+    wrong = wrong_ids(heldout)
     clean = [sample for sample in heldout if sample.sample_id not in wrong]
     return sorted(clean, key=lambda s: (s.dialogue_id, s.sample_id))
 
@@ -124,7 +129,7 @@ def describe_answers(store: Store, scores: ArtifactRef, heldout: Sequence[Sample
 def describe_data(samples: Sequence[Sample]) -> JsonObject:
     """What a dataset holds, and how many of its labels are wrong; copies count each."""
     once = {sample.sample_id: sample for sample in samples}
-    wrong = {sample.sample_id for sample in asyncio.run(find_wrong(list(once.values())))}
+    wrong = wrong_ids(list(once.values()))
     by_origin = Counter(sample.origin.value for sample in samples)
     wrong_by_origin = Counter(s.origin.value for s in samples if s.sample_id in wrong)
     return {
@@ -143,7 +148,7 @@ def describe_changes(samples: Sequence[Sample], judgements: Sequence[Judgement])
     by_id = {judgement.sample_id: judgement for judgement in judgements}
     changed = [s for s in samples if (j := by_id.get(s.sample_id)) and j.new_label]
     after = [relabel(sample, by_id[sample.sample_id], 0) for sample in changed]
-    before_wrong = {s.sample_id for s in asyncio.run(find_wrong(changed))}
+    before_wrong = wrong_ids(changed)
     after_wrong = {s.parent_id for s in asyncio.run(find_wrong(after))}
     return {
         "mismatches": len(judgements),

@@ -114,7 +114,7 @@ def add_reproducibility(page: Page) -> None:
         for row in check["rounds"]
     ]
     page.table(["run", "threads", "round", "D_j", "M_j", "answers"], lines)
-    if not all(check.get("same_code", True) for check in page.rows.checks):
+    if not all(check["same_code"] for check in page.rows.checks):
         page.say("The second run was made with another version of the stages' code than the first.")
     if any("**differs**" in line for line in lines):
         page.say(

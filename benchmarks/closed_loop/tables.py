@@ -119,6 +119,15 @@ class Rows:
         ]
         return max(found, default=0)
 
+    def refreshed(self, arm: str, level: Level | None = None) -> list[Row]:
+        """The rows of rounds 2 to ROUNDS of an arm, all seeds."""
+        return [
+            row
+            for number in range(2, ROUNDS + 1)
+            for seed in self.seeds(arm, number, level)
+            if (row := self.row(arm, seed, number, level))
+        ]
+
     def all_rounds(self) -> Iterable[Row]:
         """Every row of a round."""
         return (row for rounds in self._rounds.values() for row in rounds.values())
