@@ -245,11 +245,12 @@ def check_drawn(samples: list[Sample], reference: list[Generation]) -> Callable[
             assert [len(answers) for answers in drawn] == [1 if f else 4 for f in failures]
             return [[one.text for one in answers if not one.failure] for answers in drawn]
 
-        # vLLM draws at 0.01 or more: where two tokens are as good as equal, either may come, four
-        # times in a row too.
+        # vLLM draws at 0.01 or more: where two tokens are as good as equal, either may come, and of
+        # one prompt four times in a row.
         cold = zip(draw(0.01), reference, strict=True)
-        same = [text == greedy.text for texts, greedy in cold for text in texts]
-        assert sum(same) >= 0.9 * len(same)
+        same = [[text == greedy.text for text in texts] for texts, greedy in cold if texts]
+        assert sum(map(any, same)) >= len(same) - 1
+        assert sum(map(sum, same)) >= 0.95 * sum(map(len, same))
         hot = draw(1.5)
         assert not seeded or draw(1.5) == hot
         assert draw(1.5, seed=99) != hot

@@ -153,8 +153,8 @@ def _teach(url: str, work: Callable[[Teacher], Awaitable[T]], **settings: Any) -
         "max_tokens": 300,
         "temperature": 1.0,
         "attempts": 3,
-    }
-    fields |= {"patience_s": 120.0} | settings
+        "patience_s": 120.0,
+    } | settings
 
     async def run() -> T:
         async with Teacher(TeacherConfig(base_url=url, **fields)) as teacher:
